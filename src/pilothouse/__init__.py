@@ -1,0 +1,8 @@
+"""Pilothouse: a service-mesh control plane for everything that is not Kubernetes.
+
+The rooms, and which may import which, are described in ARCHITECTURE.md and enforced by import-linter.
+"""
+
+from importlib.metadata import version
+
+__version__ = version("pilothouse")
