@@ -1,0 +1,54 @@
+"""What a check inside one object reports: a code, a place as a path, and a sentence.
+
+Checks know paths, not lines; ``decode`` turns a Finding into a Problem once it has looked the path up in the text.
+"""
+
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+from collections.abc import Iterable
+from typing import Final, TypeAlias
+
+from pilothouse.kit.problem import ProblemCode
+
+Path: TypeAlias = tuple[str | int, ...]
+"""Steps from the object's root: keys and list indices, such as ``("spec", "http", 0, "timeout")``."""
+
+_PLAIN_KEY: Final = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One finding. ``at_key`` points at the key's name instead of its value."""
+
+    code: ProblemCode
+    path: Path
+    message: str
+    remedy: str = ""
+    at_key: bool = False
+
+
+def show_path(path: Path) -> str:
+    """``spec.http[0].match[1]``; a key with other characters stands in brackets: ``labels["app.io/name"]``."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif _PLAIN_KEY.fullmatch(step):
+            text += f".{step}" if text else step
+        else:
+            text += f'["{step}"]'
+    return text
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """``Did you mean 'x'?`` for the nearest known word, or nothing if none is near."""
+    by_lower = {candidate.lower(): candidate for candidate in known}
+    nearest = get_close_matches(word.lower(), by_lower, n=1)
+    return f"Did you mean '{by_lower[nearest[0]]}'?" if nearest else ""
+
+
+def one_of(words: Iterable[str]) -> str:
+    """``a, b or c``."""
+    *head, last = words
+    return f"{', '.join(head)} or {last}" if head else last

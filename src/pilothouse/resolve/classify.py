@@ -1,0 +1,47 @@
+"""Proxies fall into classes: equal keys mean equal output, so one compile serves them all.
+
+A key is made of what ``resolve`` really consults: role, which label selectors of the World match this proxy, and its
+namespace if any object cares for it. Never raw labels, names or addresses: a thousand proxies with unique labels
+and no selector in the World are one class; a selector that matches three of them makes two.
+"""
+
+from dataclasses import dataclass
+
+from pilothouse.model.labels import Labels, selects
+from pilothouse.model.proxy import CaptureMode, Proxy, Role
+
+ANY_NAMESPACE = ""
+"""Stands for every namespace that no object consults."""
+
+
+@dataclass(frozen=True, slots=True)
+class Consulted:
+    """What the World asks about a proxy: label selectors in a fixed order, and namespaces that some object names."""
+
+    selectors: tuple[Labels, ...] = ()
+    namespaces: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyClass:
+    """The key of a class. ``matched`` says, selector by selector, which match."""
+
+    role: Role
+    capture: CaptureMode
+    namespace: str
+    matched: tuple[bool, ...]
+
+
+def classify(proxy: Proxy, consulted: Consulted) -> ProxyClass:
+    """The class of ``proxy``."""
+    return ProxyClass(
+        role=proxy.role,
+        capture=proxy.capture,
+        namespace=proxy.namespace if proxy.namespace in consulted.namespaces else ANY_NAMESPACE,
+        matched=tuple(selects(selector, proxy.labels) for selector in consulted.selectors),
+    )
+
+
+def matched_selectors(cls: ProxyClass, consulted: Consulted) -> frozenset[Labels]:
+    """The selectors that match every proxy of ``cls``."""
+    return frozenset(s for s, hit in zip(consulted.selectors, cls.matched, strict=True) if hit)
