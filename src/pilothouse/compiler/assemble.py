@@ -7,7 +7,7 @@ two classes that see the same service share its bytes. ``compiled`` counts, and 
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from pilothouse.compiler.clusters import compile_black_hole, compile_cluster, compile_inbound_cluster
 from pilothouse.compiler.endpoints import compile_assignment
@@ -29,6 +29,8 @@ from pilothouse.xds.resource import (
 )
 
 V = TypeVar("V")
+Layers: TypeAlias = dict[str, ResourceSet]
+"""One layer per type."""
 
 
 class Assembler:
@@ -41,6 +43,7 @@ class Assembler:
         self.compiled: Counter[str] = Counter()
         self._resources: IdentityMemo[Resource] = IdentityMemo()
         self._layers: IdentityMemo[ResourceSet] = IdentityMemo()
+        self._parts: IdentityMemo[Layers] = IdentityMemo()
         self._snapshots: IdentityMemo[Snapshot] = IdentityMemo()
         self._black_hole = compile_black_hole()
 
@@ -50,20 +53,32 @@ class Assembler:
         return self._snapshots.get(slot, self._assemble, view.outbound, view.inbound, view.own)
 
     def _assemble(self, outbound: OutboundView, inbound: InboundView, own: OwnView) -> Snapshot:
-        hosts = [host for table in outbound.tables for host in table.hosts]
-        called = self._compiled(CLUSTER, compile_cluster, outbound.clusters)
-        served = self._compiled(CLUSTER, compile_inbound_cluster, inbound.served)
-        assignments = self._compiled(ENDPOINT, compile_assignment, outbound.assignments)
-        layers = {
-            CLUSTER: (self._layer(CLUSTER, (self._black_hole, *called)), self._layer(CLUSTER, served)),
-            ENDPOINT: (self._layer(ENDPOINT, assignments),),
-            LISTENER: (self._layer(LISTENER, self._compiled(LISTENER, compile_listener, own.listeners)),),
-            ROUTE: (
-                self._layer(ROUTE, self._compiled(ROUTE, compile_table, [table.head for table in outbound.tables])),
-            ),
-            VIRTUAL_HOST: (self._layer(VIRTUAL_HOST, self._compiled(VIRTUAL_HOST, compile_virtual_host, hosts)),),
+        called = self._parts.get(id(outbound), self._outbound, outbound)
+        served = self._parts.get(id(inbound), self._inbound, inbound)
+        listeners = self._compiled(LISTENER, compile_listener, own.listeners)
+        return Snapshot(
+            {
+                CLUSTER: (called[CLUSTER], served[CLUSTER]),
+                ENDPOINT: (called[ENDPOINT],),
+                LISTENER: (self._layer(LISTENER, listeners),),
+                ROUTE: (called[ROUTE],),
+                VIRTUAL_HOST: (called[VIRTUAL_HOST],),
+            }
+        )
+
+    def _outbound(self, view: OutboundView) -> Layers:
+        clusters = (self._black_hole, *self._compiled(CLUSTER, compile_cluster, view.clusters))
+        hosts = [host for table in view.tables for host in table.hosts]
+        heads = [table.head for table in view.tables]
+        return {
+            CLUSTER: self._layer(CLUSTER, clusters),
+            ENDPOINT: self._layer(ENDPOINT, self._compiled(ENDPOINT, compile_assignment, view.assignments)),
+            ROUTE: self._layer(ROUTE, self._compiled(ROUTE, compile_table, heads)),
+            VIRTUAL_HOST: self._layer(VIRTUAL_HOST, self._compiled(VIRTUAL_HOST, compile_virtual_host, hosts)),
         }
-        return Snapshot(layers)
+
+    def _inbound(self, view: InboundView) -> Layers:
+        return {CLUSTER: self._layer(CLUSTER, self._compiled(CLUSTER, compile_inbound_cluster, view.served))}
 
     def joined(self, snapshot: Snapshot) -> Snapshot:
         """The same snapshot for state-of-the-world streams: virtual hosts joined into their route configurations."""
@@ -82,6 +97,7 @@ class Assembler:
         in use. That round compiles nothing: the parts are still known.
         """
         self._snapshots.clear()
+        self._parts.clear()
         self._resources.sweep()
         self._layers.sweep()
 

@@ -10,10 +10,10 @@ SHORT_NAME_SUFFIXES = ("service.mesh", "service.consul", "service.eureka")
 
 
 def matches(pattern: str, host: str) -> bool:
-    """Whether ``pattern`` (exact, or ``*`` / ``*.suffix``) covers ``host``. ``*.foo.com`` does not cover ``foo.com``."""
+    """Whether ``pattern`` (exact, ``*`` or ``*.suffix``) covers ``host``. ``*.foo.com`` does not cover ``foo.com``."""
     if not pattern.startswith("*"):
         return pattern == host
-    return len(host) > len(pattern) - 1 and host.endswith(pattern[1:]) or pattern == host
+    return pattern == host or (len(host) > len(pattern) - 1 and host.endswith(pattern[1:]))
 
 
 def specificity(host: str) -> tuple[int, int, str]:

@@ -10,6 +10,7 @@ from typing import Protocol as TypingProtocol
 from typing import TypeAlias
 
 import msgspec
+from msgspec import structs
 
 from pilothouse.kit.origin import FileOrigin
 from pilothouse.kit.problem import Problem
@@ -108,15 +109,24 @@ def fold_one(world: World, delta: Delta) -> World:
                 return world
             return replace(world, registries={**world.registries, delta.source: after})
         case ConfigDelta():
-            known = world.configs.get(delta.source)
-            if known is not None and known == delta:
+            known = world.configs.get(delta.source, ConfigDelta(delta.source))
+            if known == delta and delta.source in world.configs:
                 return world
-            return replace(world, configs={**world.configs, delta.source: delta})
+            return replace(world, configs={**world.configs, delta.source: keep_equal_objects(known, delta)})
         case WorkloadDelta():
             return fold_workloads(world, delta)
 
 
 _NOTHING = Registered()
+
+
+def keep_equal_objects(known: ConfigDelta, delta: ConfigDelta) -> ConfigDelta:
+    """``delta``, with the objects that it repeats replaced by those already known, so that identity means unchanged."""
+    by_key = {(o.key.kind, o.key.namespace, o.key.name): o for o in known.objects}
+    objects = tuple(
+        old if (old := by_key.get((o.key.kind, o.key.namespace, o.key.name))) == o else o for o in delta.objects
+    )
+    return structs.replace(delta, objects=objects)
 
 
 def fold_services(before: Registered, delta: ServiceDelta) -> Registered:

@@ -73,15 +73,19 @@ class RoutingRules:
 
 @dataclass(frozen=True, slots=True)
 class MeshRouting:
-    """The rules that sidecars in one namespace see, by host pattern. The oldest rule of a host is the one."""
+    """The rules that sidecars in one namespace see, by host; the oldest rule of a host is the one.
+
+    ``patterns`` are the hosts with a wildcard.
+    """
 
     by_host: Mapping[str, RoutingRule]
+    patterns: tuple[str, ...]
 
     def rule_for(self, host: str) -> RoutingRule | None:
         """The rule of the most specific pattern that covers ``host``."""
         if host in self.by_host:
             return self.by_host[host]
-        found = most_specific((p for p in self.by_host if p.startswith("*")), host)
+        found = most_specific(self.patterns, host)
         return self.by_host[found] if found is not None else None
 
 
@@ -92,7 +96,7 @@ def mesh_routing(rules: Iterable[RoutingRule], namespace: str) -> MeshRouting:
         if MESH in rule.gateways and is_exported(rule.spec.export_to, rule.config.key.namespace, namespace):
             for host in rule.hosts:
                 by_host.setdefault(host, rule)
-    return MeshRouting(by_host)
+    return MeshRouting(by_host, tuple(h for h in by_host if h.startswith("*")))
 
 
 def destinations(spec: VirtualService) -> Iterator[str]:

@@ -51,9 +51,10 @@ class MergedRule:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RuleIndex:
-    """Merged rules by namespace, then by host pattern."""
+    """Merged rules by namespace, then by host; ``patterns`` are the hosts with a wildcard."""
 
     by_namespace: Mapping[str, Mapping[str, MergedRule]]
+    patterns: Mapping[str, tuple[str, ...]]
     root_namespace: str
     problems: tuple[Problem, ...] = ()
 
@@ -61,12 +62,20 @@ class RuleIndex:
         """The rule that a client in ``client_namespace`` uses for a service, or None."""
         levels = dict.fromkeys((client_namespace, service_namespace, self.root_namespace))
         for level in levels:
-            rules = self.by_namespace.get(level, {})
-            visible = [h for h, rule in rules.items() if is_exported(rule.export_to, level, client_namespace)]
-            found = most_specific(visible, host)
+            found = self._at(level, host, client_namespace)
             if found is not None:
-                return rules[found]
+                return found
         return None
+
+    def _at(self, level: str, host: str, client_namespace: str) -> MergedRule | None:
+        """The most specific visible rule of one namespace. An exact host is a look-up; only patterns are searched."""
+        rules = self.by_namespace.get(level, {})
+        exact = rules.get(host)
+        if exact is not None and is_exported(exact.export_to, level, client_namespace):
+            return exact
+        patterns = [h for h in self.patterns.get(level, ()) if is_exported(rules[h].export_to, level, client_namespace)]
+        found = most_specific(patterns, host)
+        return rules[found] if found is not None else None
 
 
 @dataclass(slots=True)
@@ -87,7 +96,8 @@ class RuleMerge:
             by_namespace.setdefault(namespace, {})[host] = merged
             problems += merged.problems
         self.memo.sweep()
-        return RuleIndex(by_namespace, root_namespace, tuple(problems))
+        patterns = {ns: tuple(h for h in hosts if h.startswith("*")) for ns, hosts in by_namespace.items()}
+        return RuleIndex(by_namespace, patterns, root_namespace, tuple(problems))
 
 
 def merge_rules(host: str, group: Iterable[ConfigObject]) -> MergedRule:

@@ -65,7 +65,9 @@ class ServiceIndex:
 
 def is_exported(export_to: tuple[str, ...], owner: str, client: str) -> bool:
     """Whether an object of namespace ``owner`` is visible to a client in namespace ``client``."""
-    return any(e in ("*", client) or (e == "." and owner == client) for e in export_to or ("*",))
+    if export_to in ((), ("*",)):
+        return True
+    return any(e in ("*", client) or (e == "." and owner == client) for e in export_to)
 
 
 @dataclass(slots=True)
