@@ -7,7 +7,7 @@ that is there twice, a key that is no text and an unknown tag are Problems; alia
 import re
 from typing import Final
 
-from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from yaml.nodes import Node, ScalarNode, SequenceNode
 
 from pilothouse.config.findings import show_path
 from pilothouse.config.positions import Place
@@ -74,8 +74,9 @@ class Constructor:
         self._stopped = False
 
     def value(self) -> object:
-        """The document's value. Where a Problem was found, the part is left out of it."""
-        return self._construct(self._place.root, 0)
+        """The document's value. Where a Problem was found, the part is left out; None if a limit was exceeded."""
+        value = self._construct(self._place.root, 0)
+        return None if self._stopped else value
 
     def _construct(self, node: Node, depth: int) -> object:
         if self._stopped:
@@ -83,24 +84,27 @@ class Constructor:
         if isinstance(node, ScalarNode):
             return self._scalar(node)
         if depth >= MAX_DEPTH:
-            return self._stop(node, f"the document is nested more than {MAX_DEPTH} levels deep")
+            self._stop(node, f"the document is nested more than {MAX_DEPTH} levels deep")
+            return None
         if id(node) in self._seen:
             self._aliased += len(node.value) + 1
             if self._aliased > MAX_ALIASED:
-                return self._stop(node, f"aliases and merge keys add more than {MAX_ALIASED} parts to the document")
+                self._stop(node, f"aliases and merge keys add more than {MAX_ALIASED} parts to the document")
+                return None
         self._seen.add(id(node))
-        if isinstance(node, SequenceNode):
-            if node.tag not in _LIST_TAGS:
-                return self._report(codes.YAML_TAG, node, f"the tag {shown(node.tag)} is not known")
+        is_list = isinstance(node, SequenceNode)
+        if node.tag not in (_LIST_TAGS if is_list else _MAPPING_TAGS):
+            self._report(codes.YAML_TAG, node, f"the tag {shown(node.tag)} is not known here")
+            return None
+        if is_list:
             return [self._part(index, item, depth) for index, item in enumerate(node.value)]
-        if node.tag not in _MAPPING_TAGS:
-            return self._report(codes.YAML_TAG, node, f"the tag {shown(node.tag)} is not known")
         return self._mapping(node, depth)
 
     def _part(self, step: str | int, node: Node, depth: int) -> object:
         self._steps.append(step)
         value = self._construct(node, depth + 1)
-        self._steps.pop()
+        if not self._stopped:
+            self._steps.pop()
         return value
 
     def _scalar(self, node: Node) -> object:
@@ -115,7 +119,8 @@ class Constructor:
         wanted = _PLAIN_TAGS.get(node.tag)
         if wanted is not None and type(value) is wanted:
             return value
-        return self._report(codes.YAML_TAG, node, f"the tag {shown(node.tag)} is not known or does not fit {text!r}")
+        self._report(codes.YAML_TAG, node, f"the tag {shown(node.tag)} is not known or does not fit {text!r}")
+        return None
 
     def _mapping(self, node: Node, depth: int) -> dict[str, object]:
         mapping: dict[str, object] = {}
@@ -127,7 +132,9 @@ class Constructor:
                 merged.append(value)
             elif name in first:
                 line = self._place.origin_of(first[name]).line
-                self._report(codes.YAML_DUPLICATE_KEY, key, f"the key '{name}' is here twice; it is first in line {line}")
+                self._steps.append(name)
+                self._report(codes.YAML_DUPLICATE_KEY, key, f"the key '{name}' is here twice, first in line {line}")
+                self._steps.pop()
             elif name is not None:
                 first[name] = key
                 mapping[name] = self._part(name, value, depth)
@@ -137,14 +144,17 @@ class Constructor:
         return mapping
 
     def _key(self, key: Node) -> str | None:
-        """The key's text, or None (with a Problem) if it is none."""
+        """The key's text, or None (with a Problem) if it has none. Istio has maps with port numbers as keys."""
         if not isinstance(key, ScalarNode):
-            self._report(codes.YAML_KEY, key, "a mapping or list is used as a key")
+            self._report(codes.YAML_KEY, key, "a mapping or a list is used as a key", "Use a text.")
             return None
         value = self._scalar(key)
         if isinstance(value, str):
             return value
-        self._report(codes.YAML_KEY, key, f"the key {key.value or 'null'} is not a text", f'Write "{key.value}":')
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(key.value)
+        remedy = f'Write "{key.value}", with quotes.'
+        self._report(codes.YAML_KEY, key, f"the key {key.value or 'null'} is not a text", remedy)
         return None
 
     def _merge(self, node: Node, depth: int) -> list[tuple[str, object]]:
@@ -161,6 +171,7 @@ class Constructor:
 
     def _stop(self, node: Node, message: str) -> None:
         self._stopped = True
+        self._steps.clear()
         self._report(codes.YAML_LIMIT, node, message)
 
     def _report(self, code: ProblemCode, node: Node, message: str, remedy: str = "") -> None:

@@ -13,7 +13,7 @@ from pilothouse.config.duration import Duration
 from pilothouse.config.schema import Int32, Message, PortSelector, UInt32, UInt64, WorkloadSelector
 
 
-class TcpKeepalive(Message):
+class TcpKeepalive(Message, frozen=True):
     """Probes on idle connections."""
 
     probes: UInt32 = 0
@@ -21,7 +21,7 @@ class TcpKeepalive(Message):
     interval: Duration | None = None
 
 
-class TCPSettings(Message):
+class TCPSettings(Message, frozen=True):
     """Limits for connections of any protocol. ``idle_timeout`` 0s switches the timeout off."""
 
     max_connections: Int32 = 0
@@ -39,14 +39,14 @@ class H2UpgradePolicy(StrEnum):
     UPGRADE = "UPGRADE"
 
 
-class ConnectionKeepalive(Message):
+class ConnectionKeepalive(Message, frozen=True):
     """HTTP/2 PING frames on idle connections."""
 
     interval: Duration | None = None
     timeout: Duration | None = None
 
 
-class HTTPSettings(Message):
+class HTTPSettings(Message, frozen=True):
     """Limits for HTTP; 0 means that none was written."""
 
     http1_max_pending_requests: Int32 = 0
@@ -60,14 +60,14 @@ class HTTPSettings(Message):
     http2_keep_alive: ConnectionKeepalive | None = None
 
 
-class ConnectionPoolSettings(Message):
+class ConnectionPoolSettings(Message, frozen=True):
     """The circuit breaker's limits."""
 
     tcp: TCPSettings | None = None
     http: HTTPSettings | None = None
 
 
-class OutlierDetection(Message):
+class OutlierDetection(Message, frozen=True):
     """When an endpoint is ejected. None leaves Envoy's default, 0 switches a detector off."""
 
     split_external_local_origin_errors: bool = False
@@ -91,26 +91,26 @@ class SimpleLB(StrEnum):
     LEAST_REQUEST = "LEAST_REQUEST"
 
 
-class RingHash(Message):
+class RingHash(Message, frozen=True):
     """A hash ring; 0 leaves Envoy's default size."""
 
     minimum_ring_size: UInt64 = 0
 
 
-class MagLev(Message):
+class MagLev(Message, frozen=True):
     """A Maglev table; its size is a prime number."""
 
     table_size: UInt64 = 0
 
 
-class CookieAttribute(Message):
+class CookieAttribute(Message, frozen=True):
     """One attribute of the cookie that Envoy sets."""
 
     name: str = ""
     value: str = ""
 
 
-class HTTPCookie(Message):
+class HTTPCookie(Message, frozen=True):
     """The cookie whose value is hashed. With ``ttl`` Envoy sets it where it is missing (0s: a session cookie)."""
 
     name: str = ""
@@ -119,7 +119,7 @@ class HTTPCookie(Message):
     attributes: tuple[CookieAttribute, ...] = ()
 
 
-class ConsistentHashLB(Message):
+class ConsistentHashLB(Message, frozen=True):
     """Affinity: exactly one key, and at most one of ``ring_hash`` and ``maglev``."""
 
     http_header_name: str | None = None
@@ -130,21 +130,21 @@ class ConsistentHashLB(Message):
     maglev: MagLev | None = None
 
 
-class LocalityDistribute(Message):
+class LocalityDistribute(Message, frozen=True):
     """How traffic from one locality is spread."""
 
     from_: str = field(name="from", default="")
     to: Mapping[str, UInt32] = field(default_factory=dict)
 
 
-class LocalityFailover(Message):
+class LocalityFailover(Message, frozen=True):
     """Where traffic of one region goes when that region fails."""
 
     from_: str = field(name="from", default="")
     to: str = ""
 
 
-class LocalityLoadBalancerSetting(Message):
+class LocalityLoadBalancerSetting(Message, frozen=True):
     """Preference for near endpoints."""
 
     distribute: tuple[LocalityDistribute, ...] = ()
@@ -153,7 +153,7 @@ class LocalityLoadBalancerSetting(Message):
     enabled: bool | None = None
 
 
-class ZoneAwareLoadBalancerSetting(Message):
+class ZoneAwareLoadBalancerSetting(Message, frozen=True):
     """Preference for the own zone, by Envoy's own arithmetic."""
 
     enabled: bool | None = None
@@ -162,7 +162,7 @@ class ZoneAwareLoadBalancerSetting(Message):
     min_cluster_size: UInt64 | None = None
 
 
-class WarmupConfiguration(Message):
+class WarmupConfiguration(Message, frozen=True):
     """How a new endpoint is led up to its full share. Unset: 10 percent at first, aggression 1."""
 
     duration: Duration | None = None
@@ -170,7 +170,7 @@ class WarmupConfiguration(Message):
     aggression: float | None = None
 
 
-class LoadBalancerSettings(Message):
+class LoadBalancerSettings(Message, frozen=True):
     """Which endpoint takes the next request. ``simple`` and ``consistent_hash`` exclude each other."""
 
     simple: SimpleLB | None = None
@@ -189,7 +189,7 @@ class ClientTLSMode(StrEnum):
     ISTIO_MUTUAL = "ISTIO_MUTUAL"
 
 
-class ClientTLSSettings(Message):
+class ClientTLSSettings(Message, frozen=True):
     """TLS towards the upstream."""
 
     mode: ClientTLSMode = ClientTLSMode.DISABLE
@@ -203,7 +203,7 @@ class ClientTLSSettings(Message):
     ca_crl: str = ""
 
 
-class PortTrafficPolicy(Message):
+class PortTrafficPolicy(Message, frozen=True):
     """Policy for one port. It replaces, and does not merge with, what the rule says for all ports."""
 
     port: PortSelector | None = None
@@ -213,7 +213,7 @@ class PortTrafficPolicy(Message):
     tls: ClientTLSSettings | None = None
 
 
-class TunnelSettings(Message):
+class TunnelSettings(Message, frozen=True):
     """Tunnelling of TCP over HTTP."""
 
     protocol: str = ""
@@ -228,13 +228,13 @@ class ProxyProtocolVersion(StrEnum):
     V2 = "V2"
 
 
-class ProxyProtocol(Message):
-    """The PROXY protocol towards the upstream."""
+class ProxyProtocol(Message, frozen=True):
+    """the PROXY protocol towards the upstream."""
 
     version: ProxyProtocolVersion = ProxyProtocolVersion.V1
 
 
-class RetryBudget(Message):
+class RetryBudget(Message, frozen=True):
     """Retries limited to a share of the active requests."""
 
     percent: float | None = None
@@ -242,7 +242,7 @@ class RetryBudget(Message):
     budget_interval: Duration | None = None
 
 
-class TrafficPolicy(Message):
+class TrafficPolicy(Message, frozen=True):
     """What callers of a service, or of one subset, keep to."""
 
     load_balancer: LoadBalancerSettings | None = None
@@ -255,7 +255,7 @@ class TrafficPolicy(Message):
     retry_budget: RetryBudget | None = None
 
 
-class Subset(Message):
+class Subset(Message, frozen=True):
     """Instances of a service, chosen by labels."""
 
     name: str = ""
@@ -263,7 +263,7 @@ class Subset(Message):
     traffic_policy: TrafficPolicy | None = None
 
 
-class DestinationRule(Message):
+class DestinationRule(Message, frozen=True):
     """Policy and subsets of one host."""
 
     host: str = ""
@@ -274,22 +274,22 @@ class DestinationRule(Message):
 
 
 _POLICY: Final = {
-    "tls": "TLS settings of a DestinationRule",
+    "tls": "TLS of a DestinationRule",
     "connectionPool.http.http2KeepAlive": "HTTP/2 keepalive",
-    "outlierDetection.outlierDetectionHttpErrorCodes": "Ejection by chosen status codes",
-    "loadBalancer.localityLbSetting": "Load balancing by locality",
-    "loadBalancer.zoneAwareLbSetting": "Load balancing by zone",
+    "outlierDetection.outlierDetectionHttpErrorCodes": "ejection by chosen status codes",
+    "loadBalancer.localityLbSetting": "load balancing by locality",
+    "loadBalancer.zoneAwareLbSetting": "load balancing by zone",
 }
 _WHOLE_POLICY: Final = {
     **_POLICY,
-    "tunnel": "A tunnel",
-    "proxyProtocol": "The PROXY protocol",
-    "retryBudget": "A retry budget",
+    "tunnel": "a tunnel",
+    "proxyProtocol": "the PROXY protocol",
+    "retryBudget": "a retry budget",
     **{f"portLevelSettings[].{path}": what for path, what in _POLICY.items()},
 }
 
 NOT_SERVED: Final = {
-    "workloadSelector": "A DestinationRule for chosen client workloads",
+    "workloadSelector": "a DestinationRule for chosen client workloads",
     **{f"trafficPolicy.{path}": what for path, what in _WHOLE_POLICY.items()},
     **{f"subsets[].trafficPolicy.{path}": what for path, what in _WHOLE_POLICY.items()},
 }

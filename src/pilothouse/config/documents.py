@@ -28,31 +28,51 @@ _MARKER: Final = re.compile(r"^(?:---|\.\.\.)(?=[ \t\r\n]|\Z)", re.MULTILINE)
 """A marker at the start of a line ends a document wherever it stands, inside block scalars too (YAML 1.2 §9.1)."""
 _FORBIDDEN: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
 """Characters that YAML does not allow in a text (YAML 1.2 §5.1), and half surrogates."""
-_HINTS: Final = {
-    "mapping values are not allowed in this context": "Is a ': ' in this line part of a text? Then quote the text; "
-    "otherwise check the indentation.",
-    "did not find expected key": "Check the indentation of this line and of the lines above it.",
-    "could not find expected ':'": "A key needs a ':' and a space behind it.",
-    "did not find expected '-' indicator": "Check the indentation of this line against the list above it.",
+_TAB: Final = ("a tab is used for indentation", "Indent with spaces: YAML does not allow tabs there.")
+_QUOTE: Final = "Put the text in quotes."
+_PLAIN_WORDS: Final = {
+    "mapping values are not allowed in this context": (
+        "a ':' cannot stand here",
+        "If it is part of a text, quote the text; otherwise check the indentation.",
+    ),
+    "did not find expected key": (
+        "something other than a key begins here",
+        "Check the indentation of this line and of the lines above it.",
+    ),
+    "could not find expected ':'": ("a ':' is missing", "A key needs a ':' and a space behind it."),
+    "did not find expected '-' indicator": (
+        "something other than a list item begins here",
+        "Check the indentation of this line and of the list above it.",
+    ),
+    "did not find expected ',' or '}'": ("a ',' or a '}' is missing before this place", ""),
+    "did not find expected ',' or ']'": ("a ',' or a ']' is missing before this place", ""),
+    "found character that cannot start any token": ("no value can begin with this character", _QUOTE),
+    "found unexpected end of stream": ("the document ends within a quoted text", "Close the quotes."),
+    "found undefined alias": ("no anchor has the name of this alias", "Define the anchor (&name) before it is used."),
+    "found duplicate anchor; first occurrence": ("the name of this anchor was used before", "Use another name."),
+    "block sequence entries are not allowed in this context": (
+        "a list item cannot stand here",
+        "Begin the list on a line of its own below its key.",
+    ),
 }
-_TAB: Final = "Indent with spaces: YAML does not allow tabs there."
+"""libyaml's words → a sentence for people, and what to do."""
+_STRUCTURES: Final = {
+    "while parsing a flow mapping": "the mapping in braces",
+    "while parsing a flow sequence": "the list in brackets",
+    "while parsing a block mapping": "the mapping",
+    "while parsing a block collection": "the list",
+    "while scanning a quoted scalar": "the quoted text",
+    "while scanning a simple key": "the key",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One document. ``place`` gives positions for paths inside ``value``; unless ``sound``, parts of it are missing."""
+    """One document. ``place`` gives positions for paths inside ``value``; parts of it are missing at ``flaws``."""
 
     value: object
     place: Place
-    sound: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Documents:
-    """The documents of a text that could be read, and what could not be."""
-
-    documents: tuple[Document, ...]
-    problems: tuple[Problem, ...]
+    flaws: tuple[str, ...] = ()
 
 
 class _Composer(CParser):
@@ -69,16 +89,18 @@ class _Composer(CParser):
         """Called by the C parser; path-dependent tags do not exist here."""
 
 
-def read_documents(text: str, path: str) -> Documents:
-    """The documents of ``text``. ``path`` is what Problems show. Empty documents are left out. Never raises."""
+def read_documents(text: str, path: str) -> Iterator[Document | Problem]:
+    """The documents of ``text`` one by one, and what keeps others from being read. Never raises.
+
+    ``path`` is what Problems show. Empty documents are left out. Nodes take much memory, so a caller should be done
+    with one document before it asks for the next.
+    """
     if len(text) > MAX_TEXT:
         message = f"the text has {len(text)} characters; at most {MAX_TEXT} are read"
-        return Documents((), (Problem(codes.YAML_LIMIT, "", message, FileOrigin(path)),))
-    documents: list[Document] = []
-    problems: list[Problem] = []
+        yield Problem(codes.YAML_LIMIT, "", message, FileOrigin(path))
+        return
     for first_line, chunk in cut(text.removeprefix("\ufeff")):
-        _read_chunk(chunk, _Reader(path, first_line, documents, problems))
-    return Documents(tuple(documents), tuple(problems))
+        yield from _read_chunk(chunk, _Source(path, first_line))
 
 
 def cut(text: str) -> Iterator[tuple[int, str]]:
@@ -106,62 +128,64 @@ def only_directives(chunk: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Reader:
-    """Where the results of a chunk go."""
+class _Source:
+    """Where a chunk comes from."""
 
     path: str
     first_line: int
-    documents: list[Document]
-    problems: list[Problem]
 
-    def report(self, code: ProblemCode, message: str, mark: tuple[int, int], remedy: str = "") -> None:
-        """Note a Problem at a line and column of the chunk, both from 0."""
+    def problem(self, code: ProblemCode, message: str, mark: tuple[int, int] = (0, 0), remedy: str = "") -> Problem:
+        """A Problem at a line and column of the chunk, both from 0."""
         origin = FileOrigin(self.path, mark[0] + self.first_line + 1, mark[1] + 1)
-        self.problems.append(Problem(code, "", message, origin, remedy))
+        return Problem(code, "", message, origin, remedy)
 
 
-def _read_chunk(chunk: str, reader: _Reader) -> None:
+def _read_chunk(chunk: str, source: _Source) -> Iterator[Document | Problem]:
     if len(chunk) > MAX_DOCUMENT:
         message = f"the document has {len(chunk)} characters; at most {MAX_DOCUMENT} are read"
-        return reader.report(codes.YAML_LIMIT, message, (0, 0))
+        yield source.problem(codes.YAML_LIMIT, message)
+        return
     forbidden = _FORBIDDEN.search(chunk)
     if forbidden is not None:
         message = f"the character U+{ord(forbidden[0]):04X} is not allowed in YAML"
-        line = chunk.count("\n", 0, forbidden.start())
-        column = forbidden.start() - (chunk.rfind("\n", 0, forbidden.start()) + 1)
-        return reader.report(codes.YAML_SYNTAX, message, (line, column), "Remove the character, or write it escaped.")
+        start = forbidden.start()
+        mark = (chunk.count("\n", 0, start), start - (chunk.rfind("\n", 0, start) + 1))
+        yield source.problem(codes.YAML_SYNTAX, message, mark, "Remove the character, or write it escaped.")
+        return
     try:
         parser = _Composer(chunk)
         while parser.check_node():
             node = parser.get_node()
             if node is not None:
-                _read_node(node, reader)
+                yield from _read_node(node, source)
     except MarkedYAMLError as error:
-        _report_syntax(error, chunk, reader)
+        yield _syntax_problem(error, chunk, source)
     except (YAMLError, RecursionError) as error:
-        reader.report(codes.YAML_LIMIT, f"the document cannot be read ({error})", (0, 0))
+        yield source.problem(codes.YAML_LIMIT, f"the document cannot be read ({error})")
 
 
-def _read_node(node: Node, reader: _Reader) -> None:
-    place = Place(node, reader.path, reader.first_line)
+def _read_node(node: Node, source: _Source) -> Iterator[Document | Problem]:
+    place = Place(node, source.path, source.first_line)
     constructor = Constructor(place)
     value = constructor.value()
-    reader.problems.extend(constructor.problems)
+    yield from constructor.problems
     if value is not None:
-        reader.documents.append(Document(value, place, sound=not constructor.problems))
+        yield Document(value, place, tuple(flaw.path for flaw in constructor.problems))
 
 
-def _report_syntax(error: MarkedYAMLError, chunk: str, reader: _Reader) -> None:
-    mark = error.problem_mark or error.context_mark
-    line, column = (mark.line, mark.column) if mark is not None else (0, 0)
-    problem = error.problem or "the syntax is wrong"
+def _syntax_problem(error: MarkedYAMLError, chunk: str, source: _Source) -> Problem:
+    found = error.problem_mark or error.context_mark
+    mark = (found.line, found.column) if found is not None else (0, 0)
+    problem = error.problem or error.context or "the syntax is wrong"
     if problem.startswith("exceeded maximum nesting depth"):
-        return reader.report(codes.YAML_LIMIT, "the document is nested too deeply", (line, column))
-    context = error.context or ""
-    if error.context_mark is not None and context.startswith("while"):
-        context += f" that begins in line {error.context_mark.line + reader.first_line + 1}"
-    message = f"{problem}, {context}" if context.startswith("while") else problem
+        return source.problem(codes.YAML_LIMIT, "the document is nested too deeply", mark)
     lines = chunk.splitlines()
-    here = lines[line] if line < len(lines) else ""
-    hint = _TAB if here[: column + 1].endswith("\t") else _HINTS.get(problem, "")
-    reader.report(codes.YAML_SYNTAX, message, (line, column), hint)
+    here = lines[mark[0]] if mark[0] < len(lines) else ""
+    tab = here[: mark[1] + 1].endswith("\t")
+    message, hint = (
+        _TAB if tab else _PLAIN_WORDS.get(error.context if problem == "second occurrence" else problem, (problem, ""))
+    )
+    structure = _STRUCTURES.get(error.context or "")
+    if structure is not None and error.context_mark is not None:
+        message += f", in {structure} that begins in line {error.context_mark.line + source.first_line + 1}"
+    return source.problem(codes.YAML_SYNTAX, message, mark, hint)

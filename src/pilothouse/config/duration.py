@@ -62,4 +62,4 @@ def decode_duration(text: str) -> Duration:
 
 def _nanoseconds(whole: str, fraction: str, unit: int) -> int:
     """One term, its fraction cut off below a nanosecond."""
-    return int(whole or "0") * unit + int(fraction or "0") * unit // 10 ** len(fraction)
+    return int(whole or "0") * unit + int(fraction or "0") * unit // int("1".ljust(len(fraction) + 1, "0"))

@@ -23,6 +23,11 @@ MAX_FINDINGS: Final = 100
 
 Raw: TypeAlias = dict[str, object]
 
+_TRUTH: Final = {
+    **dict.fromkeys(("true", "yes", "on", "y", "1"), "Write true, without quotes."),
+    **dict.fromkeys(("false", "no", "off", "n", "0"), "Write false, without quotes."),
+}
+
 
 class _Damaged:
     """Marks a value that had to be left out."""
@@ -131,9 +136,10 @@ class _Explainer:
             case inspect.StrType() if not isinstance(value, str):
                 text = shown(value)
                 remedy = f'Put it in quotes: "{text}".' if isinstance(value, bool | int | float) else ""
+                remedy = 'Write "" for an empty text.' if value is None else remedy
                 return self._wrong(path, "a text", value, remedy)
             case inspect.BoolType() if not isinstance(value, bool):
-                return self._wrong(path, "true or false", value)
+                return self._wrong(path, "true or false", value, _TRUTH.get(str(value).lower(), ""))
             case inspect.FloatType() if isinstance(value, bool) or not isinstance(value, int | float):
                 return self._wrong(path, "a number", value)
             case inspect.IntType(ge=low, le=high):

@@ -4,9 +4,9 @@ Checks know paths, not lines; ``decode`` turns a Finding into a Problem once it 
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
-from collections.abc import Iterable
 from typing import Final, TypeAlias
 
 from pilothouse.kit.problem import ProblemCode
@@ -32,20 +32,30 @@ def show_path(path: Path) -> str:
     """``spec.http[0].match[1]``; a key with other characters stands in brackets: ``labels["app.io/name"]``."""
     text = ""
     for step in path:
-        if isinstance(step, int):
-            text += f"[{step}]"
-        elif _PLAIN_KEY.fullmatch(step):
-            text += f".{step}" if text else step
-        else:
-            text += f'["{step}"]'
+        text = extend_path(text, step)
     return text
+
+
+def extend_path(shown: str, step: str | int) -> str:
+    """A shown path, one step further."""
+    if isinstance(step, int):
+        return f"{shown}[{step}]"
+    if not _PLAIN_KEY.fullmatch(step):
+        return f'{shown}["{step}"]'
+    return f"{shown}.{step}" if shown else step
+
+
+def nearest(word: str, known: Iterable[str], likeness: float = 0.6) -> str:
+    """The known word that is spelt most like ``word``, or nothing if none is (``likeness`` 1 is equality)."""
+    by_lower = {candidate.lower(): candidate for candidate in known}
+    found = get_close_matches(word.lower(), by_lower, n=1, cutoff=likeness)
+    return by_lower[found[0]] if found else ""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``Did you mean 'x'?`` for the nearest known word, or nothing if none is near."""
-    by_lower = {candidate.lower(): candidate for candidate in known}
-    nearest = get_close_matches(word.lower(), by_lower, n=1)
-    return f"Did you mean '{by_lower[nearest[0]]}'?" if nearest else ""
+    found = nearest(word, known)
+    return f"Did you mean '{found}'?" if found else ""
 
 
 def one_of(words: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ from msgspec import field
 from pilothouse.config.schema import Message, UInt32
 
 
-class Port(Message):
+class Port(Message, frozen=True):
     """The port of one server; ``name`` is unique within its Gateway."""
 
     number: UInt32 = 0
@@ -42,7 +42,7 @@ class TLSProtocol(StrEnum):
     TLSV1_3 = "TLSV1_3"
 
 
-class TLSCertificate(Message):
+class TLSCertificate(Message, frozen=True):
     """One certificate as files."""
 
     server_certificate: str = ""
@@ -50,7 +50,7 @@ class TLSCertificate(Message):
     ca_certificates: str = ""
 
 
-class ServerTLSSettings(Message):
+class ServerTLSSettings(Message, frozen=True):
     """TLS of one server."""
 
     https_redirect: bool = False
@@ -72,7 +72,7 @@ class ServerTLSSettings(Message):
     insecure_skip_verify: bool | None = None
 
 
-class Server(Message):
+class Server(Message, frozen=True):
     """One port that a gateway opens, and the hosts it answers for (``host`` or ``namespace/host``)."""
 
     port: Port | None = None
@@ -83,7 +83,7 @@ class Server(Message):
     name: str = ""
 
 
-class Gateway(Message):
+class Gateway(Message, frozen=True):
     """The servers that the gateway proxies with these labels open."""
 
     servers: tuple[Server, ...] = ()
@@ -92,6 +92,6 @@ class Gateway(Message):
 
 NOT_SERVED: Final = {
     "servers[].tls": "TLS at a gateway",
-    "servers[].defaultEndpoint": "A default endpoint (Istio does not use the field either)",
+    "servers[].defaultEndpoint": "a default endpoint (Istio does not use the field either)",
 }
 """Path pattern (``[]`` stands for every item) → what a user must not expect yet."""

@@ -15,11 +15,11 @@ from pilothouse.config.rules import check_dns_label, check_labels, check_object_
 from pilothouse.config.schema import Message
 from pilothouse.kit import codes
 
-MESSAGE_FIELDS: Final = ("apiVersion", "kind", "metadata", "spec", "status")
+OBJECT_FIELDS: Final = ("apiVersion", "kind", "metadata", "spec", "status")
 """The fields of an object. ``status`` is output of some control plane and is not read."""
 
 
-class Metadata(Message):
+class Metadata(Message, frozen=True):
     """``metadata`` (Kubernetes' ObjectMeta). What Pilothouse does not use has no type."""
 
     name: str = ""
@@ -73,7 +73,7 @@ def kind_of(value: Mapping[str, object]) -> Kind | Finding:
 
 
 def _foreign(name: str, api_version: str, group: str) -> Finding:
-    nearest = did_you_mean(group, GROUPS) if "." in group else ""
+    nearest = did_you_mean(group, GROUPS) if "." in group and not group.endswith("k8s.io") else ""
     known = KINDS.get(name)
     if known is not None and (nearest or not group):
         remedy = f"For Istio's {name}, write 'apiVersion: {known.api_version}'."

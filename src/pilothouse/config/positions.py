@@ -7,9 +7,9 @@ are looked up when something must be said, and once for the containers of each o
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from yaml.nodes import MappingNode, Node, SequenceNode
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from pilothouse.config.findings import Path, show_path
+from pilothouse.config.findings import Path, extend_path, show_path
 from pilothouse.kit.origin import FileOrigin
 
 
@@ -53,22 +53,23 @@ class Place:
     def marks(self) -> dict[str, tuple[int, int]]:
         """Line and column of every mapping and list, by shown path. The document must be sound."""
         marks: dict[str, tuple[int, int]] = {}
-        todo: list[tuple[Path, Node]] = [((), self.root)]
+        todo: list[tuple[str, Node]] = [("", self.root)]
         while todo:
-            path, node = todo.pop()
-            if isinstance(node, MappingNode | SequenceNode):
-                if path:
-                    origin = self.origin_of(node)
-                    marks[show_path(path)] = (origin.line, origin.column)
-                todo.extend(self._children(path, node))
+            shown, node = todo.pop()
+            if shown:
+                marks[shown] = (node.start_mark.line + self.lines_before + 1, node.start_mark.column + 1)
+            todo.extend(self._containers(shown, node))
         return marks
 
-    def _children(self, path: Path, node: Node) -> list[tuple[Path, Node]]:
+    def _containers(self, shown: str, node: Node) -> list[tuple[str, Node]]:
+        """The mappings and lists directly inside a mapping or list, with their shown paths."""
         if isinstance(node, SequenceNode):
-            return [((*path, index), item) for index, item in enumerate(node.value)]
-        if isinstance(node, MappingNode):
-            return [((*path, self._name(path, key.value)), item) for key, item in node.value]
-        return []
+            return [(f"{shown}[{i}]", item) for i, item in enumerate(node.value) if not isinstance(item, ScalarNode)]
+        return [
+            (extend_path(shown, self._name(shown, key.value)), item)
+            for key, item in node.value
+            if not isinstance(item, ScalarNode)
+        ]
 
     def _child(self, node: Node, path: Path, step: str | int) -> tuple[Node, Node] | None:
         """The key's node and the value's node of one step down."""
@@ -79,10 +80,11 @@ class Place:
             return None
         if isinstance(node, MappingNode):
             for key, value in node.value:
-                if key.value == step or self._name(path, key.value) == step:
+                if key.value == step or (self.renamed and self._name(show_path(path), key.value) == step):
                     return key, value
         return None
 
-    def _name(self, path: Path, written: object) -> str:
+    def _name(self, shown: str, written: object) -> str:
+        """The proper name of a key below the shown path."""
         name = written if isinstance(written, str) else "?"
-        return self.renamed.get(show_path((*path, name)), name) if self.renamed else name
+        return self.renamed.get(extend_path(shown, name), name) if self.renamed else name

@@ -19,8 +19,19 @@ _NAMED: Final = re.compile(r"\(\?P?<([A-Za-z0-9_]+)>", re.ASCII)
 _POSIX_CLASS: Final = re.compile(
     r"\[:\^?(?:alnum|alpha|ascii|blank|cntrl|digit|graph|lower|print|punct|space|upper|word|xdigit):\]"
 )
-_UNICODE_CLASS: Final = re.compile(r"\\[pP](?:[A-Z]|\{\^?[A-Za-z_]+\})")
+_UNICODE_CLASS: Final = re.compile(r"\\[pP](?:([A-Z])|\{\^?([A-Za-z_]+)\})")
+_RANGE: Final = re.compile(r"-[^\]]", re.DOTALL)
 _NUMERIC_ESCAPE: Final = re.compile(r"\\(?:x[0-9A-Fa-f]{2}|x\{[0-9A-Fa-f]{1,6}\}|0[0-7]{0,2}|[1-7][0-7]{1,2})")
+_CATEGORY_WORDS: Final = (
+    "C Cc Cf Co Cs L Ll Lm Lo Lt Lu M Mc Me Mn N Nd Nl No P Pc Pd Pe Pf Pi Po Ps S Sc Sk Sm So Z Zl Zp Zs Any Arabic "
+    "Armenian Bengali Common Cyrillic Devanagari Ethiopic Georgian Greek Han Hangul Hebrew Hiragana Katakana Khmer "
+    "Latin Mongolian Tamil Thai Tibetan"
+)
+_CATEGORIES: Final = frozenset(_CATEGORY_WORDS.split())
+"""Unicode classes that are accepted: all general categories, and the scripts that a route may plausibly need."""
+_MAX_CODE: Final = 0xFF
+"""Envoy compiles expressions over bytes, not over Unicode."""
+_CONTROL: Final = {"a": 7, "f": 12, "t": 9, "n": 10, "r": 13, "v": 11}
 _REFUSED: Final = {
     "(?=": "RE2 has no look-ahead",
     "(?!": "RE2 has no look-ahead",
@@ -135,7 +146,7 @@ class _Scanner:
         if self._text.startswith("?", self._at):
             self._at += 1
         after = self._text[self._at : self._at + 1]
-        if after and after in "*+?" or (after == "{" and _REPETITION.match(self._text, self._at)):
+        if (after and after in "*+?") or (after == "{" and _REPETITION.match(self._text, self._at)):
             raise _Refused(f"'{self._text[self._at - width : self._at + 1]}' repeats a repetition")
 
     def _bracket(self) -> None:
@@ -159,7 +170,7 @@ class _Scanner:
         if self._text.startswith("[:", self._at) and ":]" in self._text[self._at :]:
             raise _Refused("there is no such class in brackets")
         low = self._member()
-        if low is not None and re.compile(r"-[^\]]").match(self._text, self._at):
+        if low is not None and _RANGE.match(self._text, self._at):
             self._at += 1
             high = self._member()
             if high is None or high < low:
@@ -171,9 +182,9 @@ class _Scanner:
             self._at += 1
             return ord(self._text[self._at - 1])
         escape = self._text[self._at : self._at + 2]
-        unicode_class = _UNICODE_CLASS.match(self._text, self._at)
-        if unicode_class is not None or escape[1:] in set("dDwWsS"):
-            self._at += len(unicode_class[0]) if unicode_class is not None else 2
+        width = self._unicode_class()
+        if width or escape[1:] in set("dDwWsS"):
+            self._at += width or 2
             return None
         return self._character()
 
@@ -183,13 +194,22 @@ class _Scanner:
             end = self._text.find(r"\E", self._at)
             quoted = (end if end >= 0 else len(self._text)) - self._at
             return self._step(1 if quoted > 2 else self._atom, quoted + (2 if end >= 0 else 0))
-        unicode_class = _UNICODE_CLASS.match(self._text, self._at)
-        if unicode_class is not None:
-            return self._step(1, len(unicode_class[0]))
+        width = self._unicode_class()
+        if width:
+            return self._step(1, width)
         if pair[1:] in set("dDwWsSbBAz"):
             return self._step(1, 2)
         self._character()
         self._step(1, 0)
+
+    def _unicode_class(self) -> int:
+        """The width of the Unicode class that begins here, 0 if none does."""
+        found = _UNICODE_CLASS.match(self._text, self._at)
+        if found is None:
+            return 0
+        if (found[1] or found[2]) not in _CATEGORIES:
+            raise _Refused(f"the Unicode class {found[0]} is not known")
+        return len(found[0])
 
     def _character(self) -> int:
         """Pass an escape that stands for one character; its code."""
@@ -198,7 +218,7 @@ class _Scanner:
             self._at += len(numeric[0])
             digits = numeric[0][1:]
             code = int(digits.strip("x{}"), 16) if digits[0] == "x" else int(digits, 8)
-            if code > 0x10FFFF:
+            if code > _MAX_CODE:
                 raise _Refused(f"there is no character {numeric[0]}")
             return code
         letter = self._text[self._at + 1 : self._at + 2]
@@ -206,9 +226,9 @@ class _Scanner:
             raise _Refused("it ends with a backslash")
         if letter.isdigit():
             raise _Refused("RE2 has no back-references")
-        if letter in "aftnrv":
+        if letter in _CONTROL:
             self._at += 2
-            return "\a\f\t\n\r\v".index("\a\f\t\n\r\v"["aftnrv".index(letter)]) + 7
+            return _CONTROL[letter]
         if letter.isascii() and not letter.isalnum():
             self._at += 2
             return ord(letter)

@@ -27,13 +27,13 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_
     """One message of Istio's API. Python names are proto's; the wire has proto JSON's lowerCamelCase."""
 
 
-class PortSelector(Message):
+class PortSelector(Message, frozen=True):
     """A port by number; 0 means that none was written."""
 
     number: UInt32 = 0
 
 
-class Percent(Message):
+class Percent(Message, frozen=True):
     """A percentage from 0 to 100."""
 
     value: float = 0.0
@@ -44,7 +44,7 @@ class Percent(Message):
         return round(self.value * 10_000)
 
 
-class StringMatch(Message):
+class StringMatch(Message, frozen=True):
     """A comparison of a text: at most one field is set; none set asks only that the text is present."""
 
     exact: str | None = None
@@ -52,7 +52,7 @@ class StringMatch(Message):
     regex: str | None = None
 
 
-class WorkloadSelector(Message):
+class WorkloadSelector(Message, frozen=True):
     """Workloads by labels (``type/v1beta1/selector.proto``)."""
 
     match_labels: Mapping[str, str] = msgspec.field(default_factory=dict)

@@ -12,7 +12,7 @@ from msgspec import field
 from pilothouse.config.schema import Message, UInt32
 
 
-class ServicePort(Message):
+class ServicePort(Message, frozen=True):
     """A port of the service. ``target_port`` 0 means the same number."""
 
     number: UInt32 = 0
@@ -38,7 +38,7 @@ class Resolution(StrEnum):
     DYNAMIC_DNS = "DYNAMIC_DNS"
 
 
-class WorkloadEntry(Message):
+class WorkloadEntry(Message, frozen=True):
     """One endpoint. ``ports`` maps the service's port names to numbers; ``weight`` 0 means 1."""
 
     address: str = ""
@@ -50,13 +50,13 @@ class WorkloadEntry(Message):
     service_account: str = ""
 
 
-class LabelSelector(Message):
+class LabelSelector(Message, frozen=True):
     """Workloads by labels, in the older spelling of ``networking/v1alpha3/sidecar.proto``."""
 
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
-class ServiceEntry(Message):
+class ServiceEntry(Message, frozen=True):
     """A service that no registry knows."""
 
     hosts: tuple[str, ...] = ()
@@ -71,6 +71,6 @@ class ServiceEntry(Message):
 
 
 NOT_SERVED: Final = {
-    "workloadSelector": "Endpoints chosen by a workload selector",
+    "workloadSelector": "choosing endpoints by a workload selector",
 }
 """Path pattern (``[]`` stands for every item) → what a user must not expect yet."""

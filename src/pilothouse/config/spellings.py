@@ -22,9 +22,12 @@ def modernise(kind: type[Message], value: Raw, path: Path) -> list[Finding]:
     return list(_REWRITES[kind](value, path))
 
 
-def _notice(path: Path, old: str, modern: str) -> Finding:
-    message = f"'{old}' is an old spelling of '{modern}'"
-    return Finding(codes.OLD_SPELLING, (*path, old), message, f"Write '{modern}'.", at_key=True)
+def _written(target: tuple[str, ...], value: object) -> str:
+    """A nested field as YAML in one line: ``percentage: {value: 100}``."""
+    text = str(value) if isinstance(value, str | int | float) else "..."
+    for step in reversed(target):
+        text = f"{{{step}: {text}}}"
+    return text[1:-1]
 
 
 def _move(value: Raw, path: Path, old: str, target: tuple[str, ...]) -> Iterator[Finding]:
@@ -38,7 +41,8 @@ def _move(value: Raw, path: Path, old: str, target: tuple[str, ...]) -> Iterator
         yield Finding(codes.CONFLICTING_FIELDS, (*path, old), message, f"Keep '{modern}'.", at_key=True)
     else:
         parent[target[-1]] = moved
-        yield _notice(path, old, modern)
+        message = f"'{old}' is an old spelling of '{modern}'"
+        yield Finding(codes.OLD_SPELLING, (*path, old), message, f"Write '{_written(target, moved)}'.", at_key=True)
 
 
 def _own_child(parent: Raw | None, step: str) -> Raw | None:
@@ -106,7 +110,8 @@ def _outlier(value: Raw, path: Path) -> Iterator[Finding]:
     for old, each in nested.items():
         modern = _OUTLIER_FIELDS.get(lower_camel(old))
         if modern is None:
-            yield Finding(codes.UNKNOWN_FIELD, (*inside, old), f"outlierDetection.http has no field '{old}'", at_key=True)
+            message = f"outlierDetection.http has no field '{old}'"
+            yield Finding(codes.UNKNOWN_FIELD, (*inside, old), message, at_key=True)
         elif modern in value:
             message = f"'http.{old}' and '{modern}' are both set"
             yield Finding(codes.CONFLICTING_FIELDS, (*inside, old), message, f"Keep '{modern}'.", at_key=True)
@@ -116,7 +121,8 @@ def _outlier(value: Raw, path: Path) -> Iterator[Finding]:
     if names:
         pairs = ", ".join(f"'{name}'" for name in names)
         message = "'outlierDetection.http' is the nesting of 2018"
-        yield Finding(codes.OLD_SPELLING, inside, message, f"Write {pairs} directly below outlierDetection.", at_key=True)
+        remedy = f"Write {pairs} directly below outlierDetection."
+        yield Finding(codes.OLD_SPELLING, inside, message, remedy, at_key=True)
 
 
 def _hash(value: Raw, path: Path) -> Iterator[Finding]:

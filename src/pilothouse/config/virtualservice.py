@@ -13,7 +13,7 @@ from pilothouse.config.duration import Duration
 from pilothouse.config.schema import Int32, Message, Percent, PortSelector, StringMatch, UInt32
 
 
-class Destination(Message):
+class Destination(Message, frozen=True):
     """A service, by host, and optionally one of its subsets and ports."""
 
     host: str = ""
@@ -21,7 +21,7 @@ class Destination(Message):
     port: PortSelector | None = None
 
 
-class HeaderOperations(Message):
+class HeaderOperations(Message, frozen=True):
     """What happens to headers: overwritten, appended, removed."""
 
     set_: Mapping[str, str] = field(name="set", default_factory=dict)
@@ -29,14 +29,14 @@ class HeaderOperations(Message):
     remove: tuple[str, ...] = ()
 
 
-class Headers(Message):
+class Headers(Message, frozen=True):
     """Header changes on the way to the upstream and on the way back."""
 
     request: HeaderOperations | None = None
     response: HeaderOperations | None = None
 
 
-class HTTPMatchRequest(Message):
+class HTTPMatchRequest(Message, frozen=True):
     """What a request must look like; all that is set must hold."""
 
     name: str = ""
@@ -55,7 +55,7 @@ class HTTPMatchRequest(Message):
     stat_prefix: str = ""
 
 
-class HTTPRouteDestination(Message):
+class HTTPRouteDestination(Message, frozen=True):
     """One share of a split."""
 
     destination: Destination | None = None
@@ -70,7 +70,7 @@ class RedirectPortSelection(StrEnum):
     FROM_REQUEST_PORT = "FROM_REQUEST_PORT"
 
 
-class HTTPRedirect(Message):
+class HTTPRedirect(Message, frozen=True):
     """An answer that sends the client elsewhere. ``port`` and ``derive_port`` exclude each other."""
 
     uri: str = ""
@@ -82,35 +82,35 @@ class HTTPRedirect(Message):
     prefix_rewrite: str = ""
 
 
-class HTTPBody(Message):
-    """A body as text, or as base64 bytes."""
+class HTTPBody(Message, frozen=True):
+    """a body as text, or as base64 bytes."""
 
     string: str | None = None
     bytes: str | None = None
 
 
-class HTTPDirectResponse(Message):
+class HTTPDirectResponse(Message, frozen=True):
     """A fixed answer."""
 
     status: UInt32 = 0
     body: HTTPBody | None = None
 
 
-class Delegate(Message):
+class Delegate(Message, frozen=True):
     """The VirtualService that holds the routes below this one."""
 
     name: str = ""
     namespace: str = ""
 
 
-class RegexRewrite(Message):
+class RegexRewrite(Message, frozen=True):
     """A rewrite of the path by RE2 match and substitution."""
 
     match: str = ""
     rewrite: str = ""
 
 
-class HTTPRewrite(Message):
+class HTTPRewrite(Message, frozen=True):
     """What is rewritten before the request goes on."""
 
     uri: str = ""
@@ -118,7 +118,7 @@ class HTTPRewrite(Message):
     uri_regex_rewrite: RegexRewrite | None = None
 
 
-class HTTPRetry(Message):
+class HTTPRetry(Message, frozen=True):
     """Retries beyond the first try; ``attempts`` 0 switches them off."""
 
     attempts: Int32 = 0
@@ -129,7 +129,7 @@ class HTTPRetry(Message):
     backoff: Duration | None = None
 
 
-class Delay(Message):
+class Delay(Message, frozen=True):
     """Hold a share of the requests. Without ``percentage`` none is held."""
 
     fixed_delay: Duration | None = None
@@ -137,7 +137,7 @@ class Delay(Message):
     percentage: Percent | None = None
 
 
-class Abort(Message):
+class Abort(Message, frozen=True):
     """Answer a share of the requests with an error. Without ``percentage`` none is."""
 
     http_status: Int32 | None = None
@@ -146,14 +146,14 @@ class Abort(Message):
     percentage: Percent | None = None
 
 
-class HTTPFaultInjection(Message):
+class HTTPFaultInjection(Message, frozen=True):
     """Faults put in before the request goes on."""
 
     delay: Delay | None = None
     abort: Abort | None = None
 
 
-class HTTPMirrorPolicy(Message):
+class HTTPMirrorPolicy(Message, frozen=True):
     """A copy of the traffic."""
 
     destination: Destination | None = None
@@ -168,7 +168,7 @@ class UnmatchedPreflights(StrEnum):
     IGNORE = "IGNORE"
 
 
-class CorsPolicy(Message):
+class CorsPolicy(Message, frozen=True):
     """Cross-origin resource sharing."""
 
     allow_origin: tuple[str, ...] = ()
@@ -181,7 +181,7 @@ class CorsPolicy(Message):
     unmatched_preflights: UnmatchedPreflights = UnmatchedPreflights.UNSPECIFIED
 
 
-class HTTPRoute(Message):
+class HTTPRoute(Message, frozen=True):
     """One rule: who matches (any of ``match``), and what happens to the request."""
 
     name: str = ""
@@ -201,14 +201,14 @@ class HTTPRoute(Message):
     headers: Headers | None = None
 
 
-class RouteDestination(Message):
+class RouteDestination(Message, frozen=True):
     """One share of a split of connections."""
 
     destination: Destination | None = None
     weight: Int32 = 0
 
 
-class L4MatchAttributes(Message):
+class L4MatchAttributes(Message, frozen=True):
     """What a TCP connection must look like."""
 
     destination_subnets: tuple[str, ...] = ()
@@ -219,7 +219,7 @@ class L4MatchAttributes(Message):
     source_namespace: str = ""
 
 
-class TLSMatchAttributes(Message):
+class TLSMatchAttributes(Message, frozen=True):
     """What a TLS connection must look like."""
 
     sni_hosts: tuple[str, ...] = ()
@@ -230,21 +230,21 @@ class TLSMatchAttributes(Message):
     source_namespace: str = ""
 
 
-class TLSRoute(Message):
+class TLSRoute(Message, frozen=True):
     """A rule for TLS connections that are not terminated."""
 
     match: tuple[TLSMatchAttributes, ...] = ()
     route: tuple[RouteDestination, ...] = ()
 
 
-class TCPRoute(Message):
+class TCPRoute(Message, frozen=True):
     """A rule for TCP connections."""
 
     match: tuple[L4MatchAttributes, ...] = ()
     route: tuple[RouteDestination, ...] = ()
 
 
-class VirtualService(Message):
+class VirtualService(Message, frozen=True):
     """Routing rules for some hosts. No ``gateways`` means the sidecars (``mesh``)."""
 
     hosts: tuple[str, ...] = ()
@@ -256,14 +256,14 @@ class VirtualService(Message):
 
 
 NOT_SERVED: Final = {
-    "tls": "Routing of TLS connections",
-    "tcp": "Routing of TCP connections",
-    "http[].delegate": "Delegation to another VirtualService",
-    "http[].mirror": "Mirroring of traffic",
-    "http[].mirrors": "Mirroring of traffic",
-    "http[].mirrorPercentage": "Mirroring of traffic",
-    "http[].corsPolicy": "A CORS policy",
-    "http[].rewrite.uriRegexRewrite": "Rewriting the path by regular expression",
-    "http[].directResponse.body.bytes": "A body given as base64 bytes",
+    "tls": "routing of TLS connections",
+    "tcp": "routing of TCP connections",
+    "http[].delegate": "delegation to another VirtualService",
+    "http[].mirror": "mirroring of traffic",
+    "http[].mirrors": "mirroring of traffic",
+    "http[].mirrorPercentage": "mirroring of traffic",
+    "http[].corsPolicy": "a CORS policy",
+    "http[].rewrite.uriRegexRewrite": "rewriting the path by regular expression",
+    "http[].directResponse.body.bytes": "a body given as base64 bytes",
 }
 """Path pattern (``[]`` stands for every item) → what a user must not expect yet."""

@@ -13,7 +13,7 @@ from pilothouse.kit.problem import ProblemCode, Severity
 YAML_SYNTAX: Final = ProblemCode(
     "yaml-syntax",
     Severity.ERROR,
-    "The document is not well-formed YAML, so nothing in it could be read. Other documents of the file are not affected.",
+    "The document is not well-formed YAML, so nothing in it could be read. Other documents are not affected.",
     "Correct the place that is named; indent with spaces, and quote texts that contain ': ' or ' #'.",
 )
 YAML_DUPLICATE_KEY: Final = ProblemCode(
@@ -97,8 +97,8 @@ UNKNOWN_VALUE: Final = ProblemCode(
 MISSING_FIELD: Final = ProblemCode(
     "missing-field",
     Severity.ERROR,
-    "A field that Istio's API requires is not there or is empty.",
-    "Add the field.",
+    "Something that Istio's API requires is not there or is empty.",
+    "Add what is missing.",
 )
 CONFLICTING_FIELDS: Final = ProblemCode(
     "conflicting-fields",
@@ -122,7 +122,7 @@ INVALID_HOST: Final = ProblemCode(
     "invalid-host",
     Severity.ERROR,
     "A host is not a DNS name, or has a wildcard where none is allowed.",
-    "Use a DNS name; a wildcard may only be its first label.",
+    "Use a DNS name of letters, digits and '-'; a wildcard may only be its first label.",
 )
 INVALID_NAME: Final = ProblemCode(
     "invalid-name",
@@ -134,19 +134,19 @@ INVALID_ADDRESS: Final = ProblemCode(
     "invalid-address",
     Severity.ERROR,
     "An address is not an IP address, or not of the form that the field wants.",
-    "Write an IP address, or choose a resolution that allows host names.",
+    "Write an address of the form that the message names.",
 )
 INVALID_HEADER: Final = ProblemCode(
     "invalid-header",
     Severity.ERROR,
     "A header's name or value is not allowed. Envoy would refuse every route of the host with it.",
-    "Correct the header; a literal '%' is written '%%'.",
+    "Correct the name or the value as the message says.",
 )
 INVALID_REGEX: Final = ProblemCode(
     "invalid-regex",
     Severity.ERROR,
     "A regular expression is not valid RE2, the dialect of Envoy.",
-    "Rewrite it in RE2; it has no look-around and no back-references.",
+    "Correct the expression; RE2's syntax is at https://github.com/google/re2/wiki/Syntax.",
 )
 INVALID_VALUE: Final = ProblemCode(
     "invalid-value",
@@ -195,7 +195,7 @@ PORT_NOT_SERVED: Final = ProblemCode(
     "port-not-served",
     Severity.WARNING,
     "Only ports that speak HTTP, HTTP2, GRPC or GRPC-Web are routed yet.",
-    "Declare the port's protocol if it is one of these; do not rely on the port otherwise.",
+    "Declare HTTP, HTTP2, GRPC or GRPC-Web if the port speaks it; do not rely on the port otherwise.",
 )
 
 # --- config: findings across objects ----------------------------------------------------------------------------
@@ -315,5 +315,56 @@ SUBSET_ALREADY_DEFINED: Final = ProblemCode(
 
 RESOLVE_CODES: Final = (PORT_CONFLICT, SUBSET_ALREADY_DEFINED)
 
-CODES: Final[tuple[ProblemCode, ...]] = (*CONFIG_CODES, *RESOLVE_CODES)
+# --- sources: files that cannot be taken at their word ------------------------------------------------------------
+
+FILE_UNREADABLE: Final = ProblemCode(
+    "file-unreadable",
+    Severity.ERROR,
+    "A configuration file cannot be read. The last good version of its objects goes on.",
+    "Make the file readable, or remove it if its objects shall go.",
+)
+FILE_EMPTY: Final = ProblemCode(
+    "file-empty",
+    Severity.WARNING,
+    "A configuration file that held objects is empty, as it is while somebody writes it. The objects go on.",
+    "Remove the file if its objects shall go.",
+)
+FOLDER_UNREADABLE: Final = ProblemCode(
+    "folder-unreadable",
+    Severity.ERROR,
+    "A configuration folder is gone or cannot be listed. Everything that was read from it goes on.",
+    "Bring the folder back; it is looked for every few seconds.",
+)
+
+SOURCE_CODES: Final = (FILE_UNREADABLE, FILE_EMPTY, FOLDER_UNREADABLE)
+
+# --- registry: agents that contradict each other ------------------------------------------------------------------
+
+REGISTRATION_CONFLICT: Final = ProblemCode(
+    "registration-conflict",
+    Severity.WARNING,
+    "Two instances of one service register the same port with different protocols.",
+    "Give all instances the same protocol for this port. Until then the oldest registration decides.",
+)
+
+REGISTRY_CODES: Final = (REGISTRATION_CONFLICT,)
+
+# --- server: what must not happen ---------------------------------------------------------------------------------
+
+INTERNAL_ERROR: Final = ProblemCode(
+    "internal-error",
+    Severity.ERROR,
+    "A part of Pilothouse failed where it must not. What was served before goes on.",
+    "Undo the last change if it is the cause, and report the traceback in the control plane's log.",
+)
+
+SERVER_CODES: Final = (INTERNAL_ERROR,)
+
+CODES: Final[tuple[ProblemCode, ...]] = (
+    *CONFIG_CODES,
+    *RESOLVE_CODES,
+    *SOURCE_CODES,
+    *REGISTRY_CODES,
+    *SERVER_CODES,
+)
 """Every code there is. A room that adds codes adds its tuple here."""
