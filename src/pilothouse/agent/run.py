@@ -1,0 +1,123 @@
+"""The composition of one agent: what starts, in which order it leaves, and when it gives up.
+
+Coming: ports, status, then health, Envoy and registration side by side, none waiting for another. Leaving: out of
+the registry, a moment for callers to hear of it, drain, end Envoy, close. A control plane that is away stops none of
+this; a missing Envoy or a taken port stops all of it before anything was started.
+"""
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+import structlog
+
+from pilothouse import __version__
+from pilothouse.agent.admin import EnvoyAdmin
+from pilothouse.agent.binary import find_envoy, read_version
+from pilothouse.agent.bootstrap import encode_bootstrap
+from pilothouse.agent.envoy import Envoy, EnvoyCommand
+from pilothouse.agent.health import watch_app
+from pilothouse.agent.metrics import AgentMetrics, Snapshot
+from pilothouse.agent.ports import require_free
+from pilothouse.agent.registration import Registration
+from pilothouse.agent.settings import AgentSettings, uses_of, validate_settings
+from pilothouse.agent.status import StatusParts, StatusServer, listen
+from pilothouse.agent.watch import EnvoyWatch
+from pilothouse.aio.cell import Cell
+from pilothouse.aio.tasks import Tasks
+from pilothouse.kit.errors import SettingsError
+from pilothouse.model.registration import Health
+
+log = structlog.get_logger(__name__)
+
+SETTLE_SECONDS: Final = 0.3
+"""Between the control plane's word that the workload is out and the drain: callers' Envoys are being told."""
+
+
+class Agent:
+    """The parts of one agent, joined by cells."""
+
+    def __init__(self, settings: AgentSettings, binary: Path, session: aiohttp.ClientSession) -> None:
+        state_dir = Path(settings.state_dir).absolute()
+        self._settings = settings
+        self._session = session
+        self._app = Cell(Health(healthy=False, reason="the app was not checked yet"))
+        self._admin = EnvoyAdmin(session, settings.admin)
+        command = EnvoyCommand(
+            binary=binary,
+            bootstrap=encode_bootstrap(settings, __version__),
+            state_dir=state_dir,
+            log_dir=Path(settings.log_dir).absolute() if settings.log_dir else state_dir / "logs",
+            concurrency=settings.concurrency,
+        )
+        self._envoy = Envoy(command, self._admin)
+        self._watch = EnvoyWatch(
+            self._envoy.process,
+            self._admin,
+            expected=settings.envoy_listeners,
+            discovery=settings.discovery,
+        )
+        self._registration = Registration(settings, self._app, self._watch.state)
+        self._leaving = ""
+
+    def snapshot(self) -> Snapshot:
+        """What is known now."""
+        return Snapshot(
+            process=self._envoy.process.value,
+            envoy=self._watch.state.value,
+            app=self._app.value,
+            registration=self._registration.status.value,
+            lost_log_bytes=self._envoy.error_log.lost_bytes + self._envoy.access_log.lost_bytes,
+            leaving=self._leaving,
+        )
+
+    async def run(self, stop: asyncio.Event) -> int:
+        """Serve until ``stop``, then leave. 1 if a part of the agent itself crashed. Raises ``PortInUse``."""
+        settings = self._settings
+        await require_free(uses_of(settings))
+        server = StatusServer(StatusParts(settings, self.snapshot, self._admin, self._session, AgentMetrics()))
+        served = (("status and metrics", settings.status), ("readiness", settings.readiness))
+        runner = await listen(server.application(), served)
+        crashed: list[str] = []
+
+        def on_crash(name: str, _: BaseException) -> None:
+            crashed.append(name)
+            stop.set()
+
+        try:
+            async with Tasks(on_crash) as tasks:
+                tasks.start("envoy", self._envoy.run())
+                tasks.start("envoy watch", self._watch.run())
+                tasks.start("app health", watch_app(settings, self._session, self._app))
+                tasks.start("registration", self._registration.run())
+                await stop.wait()
+                await self._leave("a part of the agent crashed" if crashed else "the agent was asked to stop")
+        finally:
+            await runner.cleanup()
+        return 1 if crashed else 0
+
+    async def _leave(self, reason: str) -> None:
+        self._leaving = reason
+        log.info("agent leaves", node=self._settings.node_id, reason=reason)
+        if await self._registration.leave(reason):
+            await asyncio.sleep(SETTLE_SECONDS)
+        await self._envoy.stop(self._settings.drain_seconds)
+        log.info("agent left", node=self._settings.node_id)
+
+
+async def run_agent(settings: AgentSettings, stop: asyncio.Event) -> int:
+    """Run one agent until ``stop`` is set, leave gracefully, and return the exit status.
+
+    0 as asked, 1 after a fault of its own. Raises ``SettingsError``, ``EnvoyNotFound`` and ``PortInUse`` before
+    anything was started. Call it on the main thread's event loop: Envoy ends with the thread that started it.
+    """
+    mistakes = validate_settings(settings)
+    if mistakes:
+        raise SettingsError("; ".join(mistakes))
+    binary = find_envoy(settings.envoy_binary)
+    version = await read_version(binary)
+    log.info("agent starts", node=settings.node_id, envoy=version, binary=str(binary), status=str(settings.status))
+    # The app's environment may name its sidecar as HTTP_PROXY; the agent asks directly.
+    async with aiohttp.ClientSession(trust_env=False) as session:
+        return await Agent(settings, binary, session).run(stop)
