@@ -14,13 +14,14 @@ from pilothouse.model.service import Locality
 
 MOST_ID_CHARACTERS: Final = 1024
 MOST_LABELS: Final = 256
+NOWHERE: Final = Locality()
 
 _REGION, _ZONE, _SUBZONE = "topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone"
 _ISTIO_LOCALITY: Final = "istio-locality"
 
 
 def decode_node(
-    node_id: str, metadata: Mapping[str, object], locality: Locality = Locality(), user_agent_version: str = ""
+    node_id: str, metadata: Mapping[str, object], locality: Locality = NOWHERE, user_agent_version: str = ""
 ) -> Proxy:
     """The proxy that announces itself as ``node_id`` (``TYPE~IP~NAME.NAMESPACE~DOMAIN``) with this metadata.
 
@@ -102,9 +103,9 @@ def _locality(labels: Mapping[str, str], announced: Locality) -> Locality:
 
 def _text(metadata: Mapping[str, object], key: str) -> str:
     value = metadata.get(key, "")
-    if not isinstance(value, str):
-        raise ValueError(f"metadata {key}: must be text, not {type(value).__name__}")
-    return value
+    if isinstance(value, str):
+        return value
+    raise ValueError(f"metadata {key}: must be text, not {type(value).__name__}")
 
 
 def _ip(metadata: Mapping[str, object], key: str, default: str) -> str:

@@ -1,0 +1,239 @@
+"""The folder source over real folders: what is emitted, and when."""
+
+import asyncio
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pilothouse.aio.tasks import Tasks
+from pilothouse.config.objects import Decoded
+from pilothouse.kit.errors import SettingsError
+from pilothouse.sources.files import FileSource, Pace
+
+from .support import BROKEN_FIELD, FAST, HALF_WRITTEN, Folder, a_route
+
+
+async def test_the_first_look_hands_over_everything_as_one_delta(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    folder.write("b.yaml", a_route("reviews"))
+    folder.write(
+        "a/a.json",
+        '{"apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": {"name": "edge"}, '
+        '"spec": {"servers": [{"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}]}}',
+    )
+    await folder.look()
+    assert len(folder.emitted) == 1
+    assert folder.names() == ["edge", "reviews"]
+    assert folder.codes() == []
+
+
+async def test_an_empty_folder_is_a_state_too(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    await folder.look()
+    assert folder.emitted[0].objects == ()
+
+
+async def test_nothing_is_emitted_while_nothing_changes(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    path = folder.write("a.yaml", a_route("reviews"))
+    await folder.look()
+    await folder.look()
+    os.utime(path)
+    await folder.source.look(by_content=True)
+    assert len(folder.emitted) == 1
+
+
+async def test_unchanged_files_keep_their_objects_when_another_changes(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    folder.write("a.yaml", a_route("reviews"))
+    folder.write("b.yaml", a_route("ratings"))
+    before = {o.key: o for o in (await folder.look()).objects}
+    folder.write("b.yaml", a_route("ratings", timeout="2s"))
+    after = {o.key: o for o in (await folder.look()).objects}
+    changed = [key.name for key in after if after[key] is not before[key]]
+    assert changed == ["ratings"]
+
+
+async def test_a_deleted_file_takes_its_objects_with_it(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    folder.write("a.yaml", a_route("reviews"))
+    folder.write("b.yaml", a_route("ratings")).unlink()
+    (folder.write("c.yaml", a_route("details"))).unlink()
+    await folder.look()
+    (tmp_path / "a.yaml").unlink()
+    await folder.look()
+    assert folder.names() == []
+    assert folder.codes() == []
+
+
+@pytest.mark.parametrize("text", [BROKEN_FIELD, HALF_WRITTEN])
+async def test_a_broken_file_keeps_its_last_good_object_and_does_not_hide_its_neighbours(
+    tmp_path: Path, text: str
+) -> None:
+    folder = Folder(tmp_path)
+    folder.write("a.yaml", a_route("reviews"))
+    folder.write("b.yaml", a_route("ratings"))
+    await folder.look()
+    folder.write("a.yaml", text)
+    folder.write("b.yaml", a_route("ratings", timeout="2s"))
+    await folder.look()
+    assert sorted(folder.names()) == ["ratings", "reviews"]
+    assert folder.codes()
+    assert "goes on" in folder.emitted[-1].problems[0].message
+
+
+async def test_an_emptied_file_is_taken_for_a_half_written_one(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    path = folder.write("a.yaml", a_route("reviews"))
+    await folder.look()
+    path.write_text("")
+    await folder.look()
+    assert folder.names() == ["reviews"]
+    assert folder.codes() == ["file-empty"]
+    path.write_text("# nothing here on purpose\n")
+    await folder.look()
+    assert folder.names() == []
+    assert folder.codes() == []
+
+
+async def test_text_in_another_encoding_keeps_the_last_good_version(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    path = folder.write("a.yaml", a_route("reviews"))
+    await folder.look()
+    path.write_bytes("kind: Ü".encode("latin-1"))
+    await folder.look()
+    assert folder.names() == ["reviews"]
+    assert folder.codes() == ["file-unreadable"]
+
+
+async def test_a_file_that_turned_into_a_folder_keeps_the_last_good_version_of_nothing(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    path = folder.write("a.yaml", a_route("reviews"))
+    await folder.look()
+    path.unlink()
+    path.mkdir()
+    await folder.look()
+    assert folder.names() == [], "a folder is not a file that cannot be read"
+
+
+async def test_a_dangling_link_keeps_the_last_good_version(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "config")
+    target = tmp_path / "target.yaml"
+    target.write_text(a_route("reviews"))
+    folder.path.mkdir()
+    (folder.path / "a.yaml").symlink_to(target)
+    await folder.look()
+    target.unlink()
+    await folder.look()
+    assert folder.names() == ["reviews"]
+    assert folder.codes() == ["file-unreadable"]
+
+
+async def test_a_lost_folder_keeps_everything_and_says_so(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "config")
+    folder.write("a.yaml", a_route("reviews"))
+    await folder.look()
+    shutil.rmtree(folder.path)
+    await folder.look()
+    assert folder.names() == ["reviews"]
+    assert folder.codes() == ["folder-unreadable"]
+    folder.write("b.yaml", a_route("ratings"))
+    await folder.look()
+    assert folder.names() == ["ratings"]
+    assert folder.codes() == []
+
+
+async def test_two_files_with_one_object_are_a_problem_that_goes_when_one_goes(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    folder.write("a.yaml", a_route("reviews"))
+    folder.write("b.yaml", a_route("reviews", timeout="9s"))
+    await folder.look()
+    assert [o.origin.path for o in folder.objects()] == [str(tmp_path / "a.yaml")]
+    assert folder.codes() == ["duplicate-object"]
+    (tmp_path / "a.yaml").unlink()
+    await folder.look()
+    assert [o.origin.path for o in folder.objects()] == [str(tmp_path / "b.yaml")]
+    assert folder.codes() == []
+
+
+async def test_a_file_is_read_only_once_it_holds_still(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, Pace(still=0.05))
+    path = folder.write("a.yaml", a_route("reviews"))
+    await folder.look()
+    path.write_text(HALF_WRITTEN)
+    async with Tasks() as tasks:
+        looking = tasks.start("look", folder.source.look())
+        await asyncio.sleep(0)
+        path.write_text(a_route("reviews", timeout="7s"))
+        await looking
+    assert all("yaml-syntax" not in [p.code.code for p in delta.problems] for delta in folder.emitted)
+    assert folder.codes() == []
+
+
+async def test_a_crash_of_the_decoder_costs_one_file_only(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    folder.write("a.yaml", "crash")
+    folder.write("b.yaml", "fine")
+
+    def decode(text: str, path: str, namespace: str) -> Decoded:
+        if text == "crash":
+            raise RuntimeError("a bug")
+        return Decoded()
+
+    source = FileSource(tmp_path, folder._take, pace=FAST, decode=decode)
+    await source.look()
+    assert folder.codes() == ["internal-error"]
+
+
+def test_a_missing_folder_at_start_is_a_settings_error(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="is not a folder"):
+        Folder(tmp_path / "gone").source.check()
+    Folder(tmp_path).source.check()
+
+
+async def test_a_watched_folder_reports_writes_renames_and_removals(tmp_path: Path) -> None:
+    folder, read_once = Folder(tmp_path, Pace(still=0.005, sweep=60, step_ms=10, debounce_ms=20)), asyncio.Event()
+    folder.write("a.yaml", a_route("reviews"))
+    async with Tasks() as tasks:
+        tasks.start("files", folder.source.run(read_once.set))
+        await folder.until(read_once.is_set)
+        assert folder.names() == ["reviews"]
+        await asyncio.sleep(0)
+        folder.write("sub/b.yaml", a_route("ratings"))
+        await folder.until(lambda: folder.names() == ["reviews", "ratings"])
+        (tmp_path / "a.yaml").write_text(a_route("reviews", timeout="4s"))
+        await folder.until(lambda: len(folder.emitted) == 3)
+        (tmp_path / "a.yaml").rename(tmp_path / "c.yaml")
+        await folder.until(lambda: folder.objects()[0].origin.path == str(tmp_path / "c.yaml"))
+        (tmp_path / "sub" / "b.yaml").unlink()
+        await folder.until(lambda: folder.names() == ["reviews"])
+
+
+async def test_a_sweep_finds_what_no_event_told(tmp_path: Path) -> None:
+    folder, read_once = Folder(tmp_path), asyncio.Event()
+    path = folder.write("a.yaml", a_route("reviews", timeout="1s"))
+    seen = path.stat()
+    async with Tasks() as tasks:
+        tasks.start("files", folder.source.run(read_once.set))
+        await folder.until(read_once.is_set)
+        with path.open("r+") as file:  # same size, same inode, and below the same modification time
+            file.write(a_route("reviews", timeout="2s"))
+        os.utime(path, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+        await folder.until(lambda: len(folder.emitted) == 2)
+
+
+async def test_a_lost_folder_is_watched_again_once_it_is_back(tmp_path: Path) -> None:
+    folder, read_once = Folder(tmp_path / "config"), asyncio.Event()
+    folder.write("a.yaml", a_route("reviews"))
+    async with Tasks() as tasks:
+        tasks.start("files", folder.source.run(read_once.set))
+        await folder.until(read_once.is_set)
+        shutil.rmtree(folder.path)
+        await folder.until(lambda: folder.codes() == ["folder-unreadable"])
+        assert folder.names() == ["reviews"]
+        folder.write("b.yaml", a_route("ratings"))
+        await folder.until(lambda: folder.names() == ["ratings"])
+        folder.write("c.yaml", a_route("details"))
+        await folder.until(lambda: folder.names() == ["ratings", "details"])
