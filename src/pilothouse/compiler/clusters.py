@@ -9,7 +9,7 @@ from envoy.config.cluster.v3 import cluster_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 
 from pilothouse.compiler.endpoints import load_assignment
-from pilothouse.compiler.wire import ADS, Fields, any_of, duration, seal, string_map, wrapped
+from pilothouse.compiler.wire import ADS, Fields, any_of, duration, seal, wrapped
 from pilothouse.kit.origin import BuiltIn
 from pilothouse.resolve.policy import (
     ConnectionPool,
@@ -106,7 +106,8 @@ def istio_metadata(view: ClusterView) -> Fields:
 
 def services_of(host: str, namespace: str) -> Fields:
     """The ``services`` entry of Istio's cluster metadata."""
-    one = {"struct_value": string_map((("host", host), ("name", host), ("namespace", namespace)))}
+    # Inside a message, protobuf reads a dictionary for a Struct as its contents; as a map's value it does not.
+    one = {"struct_value": {"host": host, "name": host, "namespace": namespace}}
     return {"fields": {"services": {"list_value": {"values": [one]}}}}
 
 

@@ -10,6 +10,7 @@ from typing import assert_never
 from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.extensions.filters.http.fault.v3 import fault_pb2
 from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
+from envoy.extensions.retry.priority.previous_priorities.v3 import previous_priorities_config_pb2
 
 from pilothouse.compiler.matches import route_match
 from pilothouse.compiler.wire import (
@@ -42,19 +43,25 @@ from pilothouse.xds.resource import VIRTUAL_HOST, Resource
 
 FAULT_FILTER = "envoy.filters.http.fault"
 MAX_DIRECT_BODY = 1 << 20
+_NAME_FIELD = 1
 _VIRTUAL_HOSTS_FIELD = 2
 
 
 def compile_virtual_host(view: VirtualHostView) -> Resource:
-    """The virtual host, named ``TABLE/NAME`` as VHDS wants it."""
+    """The virtual host as VHDS wants it: resource and message are both named ``TABLE/NAME``.
+
+    Envoy keeps it under the message's name and removes it by the resource's; if the two differ, a removed virtual
+    host goes on answering, and a domain that moves to another one is refused as a duplicate.
+    """
+    name = f"{view.table}/{view.name}"
     message = route_components_pb2.VirtualHost(
-        name=view.name,
+        name=name,
         domains=view.domains,
         routes=[route(r) for r in view.routes],
         include_request_attempt_count=True,
     )
     origins = tuple(dict.fromkeys((*view.origins, *(o for r in view.routes for o in r.origins))))
-    return seal(f"{view.table}/{view.name}", message, origins)
+    return seal(name, message, origins)
 
 
 def compile_table(table: TableHead) -> Resource:
@@ -71,9 +78,18 @@ def join_table(table: Resource, hosts: tuple[Resource, ...]) -> Resource:
     prefix = f"{table.name}/"
     mine = [r for r in hosts if r.name.startswith(prefix)]
     head = message.SerializeToString(deterministic=True)
-    body = head + b"".join(length_delimited(_VIRTUAL_HOSTS_FIELD, r.body) for r in mine)
+    named = (renamed(r.body, r.name, r.name.removeprefix(prefix)) for r in mine)
+    body = head + b"".join(length_delimited(_VIRTUAL_HOSTS_FIELD, host) for host in named)
     origins = tuple(dict.fromkeys((*table.origins, *(o for r in mine for o in r.origins))))
     return seal_bytes(table.name, body, origins)
+
+
+def renamed(body: bytes, old: str, new: str) -> bytes:
+    """The serialised virtual host under its short name, as istiod calls it. The name is field 1, so it comes first."""
+    head = length_delimited(_NAME_FIELD, old.encode())
+    if not body.startswith(head):
+        raise ValueError(f"virtual host {old} does not begin with its name")
+    return length_delimited(_NAME_FIELD, new.encode()) + body[len(head) :]
 
 
 def absent_table(name: str) -> Resource:
@@ -116,9 +132,17 @@ def action(view: RouteView) -> Fields:
         case DirectAnswer(status=status, body=body):
             answer: Fields = {"status": status}
             if body:
-                answer["body"] = {"inline_bytes": body}
+                answer["body"] = data_source(body)
             return {"direct_response": answer}
     assert_never(view.action)
+
+
+def data_source(body: bytes) -> Fields:
+    """A DataSource. Text is written as text, so that people can read it in Envoy's dump of its configuration."""
+    try:
+        return {"inline_string": body.decode()}
+    except UnicodeDecodeError:
+        return {"inline_bytes": body}
 
 
 def forward(target: Forward) -> Fields:
@@ -143,7 +167,10 @@ def forward(target: Forward) -> Fields:
 
 def weighted(target: WeightedTarget) -> Fields:
     """One share of a split."""
-    return {"name": target.cluster, "weight": wrapped(target.weight), **header_changes(target.headers)}
+    fields: Fields = {"name": target.cluster, "weight": wrapped(target.weight), **header_changes(target.headers)}
+    if target.authority_rewrite:
+        fields["host_rewrite_literal"] = target.authority_rewrite
+    return fields
 
 
 def retries(policy: RetryPolicy) -> Fields:
@@ -161,6 +188,9 @@ def retries(policy: RetryPolicy) -> Fields:
         named = {"name": "envoy.retry_host_predicates.previous_hosts", "typed_config": predicate}
         fields["retry_host_predicate"] = [named]
         fields["host_selection_retry_max_attempts"] = 5
+    if policy.other_localities:
+        priorities = any_of(previous_priorities_config_pb2.PreviousPrioritiesConfig(update_frequency=2))
+        fields["retry_priority"] = {"name": "envoy.retry_priorities.previous_priorities", "typed_config": priorities}
     return fields
 
 

@@ -24,6 +24,21 @@ def changes(operations: HeaderOperations | None) -> HeaderChanges:
     )
 
 
+def joined(route: HeaderPolicy, target: HeaderPolicy) -> HeaderPolicy:
+    """The changes of a route followed by those of its only target, as one."""
+    return HeaderPolicy(followed(route.request, target.request), followed(route.response, target.response))
+
+
+def followed(first: HeaderChanges, then: HeaderChanges) -> HeaderChanges:
+    """One way's changes after each other: what ``then`` overwrites need not be set or added before."""
+    overwritten = {name for name, _ in then.set_}
+    return HeaderChanges(
+        set_=(*(pair for pair in first.set_ if pair[0] not in overwritten), *then.set_),
+        add=(*(pair for pair in first.add if pair[0] not in overwritten), *then.add),
+        remove=tuple(dict.fromkeys((*first.remove, *then.remove))),
+    )
+
+
 def allowed(name: str) -> bool:
     """Whether a header may be changed as a header."""
     return not name.startswith(":") and name.lower() != "host"
@@ -33,7 +48,12 @@ def authority_rewrite(http: HTTPRoute) -> str:
     """The authority that the upstream sees: ``rewrite.authority``, or a ``set`` of host."""
     if http.rewrite is not None and http.rewrite.authority:
         return http.rewrite.authority
-    if http.headers is None or http.headers.request is None:
+    return authority_set(http.headers)
+
+
+def authority_set(headers: Headers | None) -> str:
+    """The authority that a ``set`` of the host header asks for."""
+    if headers is None or headers.request is None:
         return ""
-    settings = {name.lower(): value for name, value in http.headers.request.set_.items()}
+    settings = {name.lower(): value for name, value in headers.request.set_.items()}
     return next((settings[name] for name in _AUTHORITY if name in settings), "")

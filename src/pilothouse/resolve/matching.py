@@ -49,10 +49,10 @@ def concerns(match: HTTPMatchRequest, gateways: tuple[str, ...], vantage: Vantag
 
 
 def request_match(match: HTTPMatchRequest) -> RequestMatch:
-    """What Envoy has to compare. Headers in order of name, then scheme, method and authority, as istiod has it."""
+    """What Envoy has to compare. Headers in order of name, then method, authority and scheme, as istiod has it."""
     headers = [named(name, text) for name, text in sorted(match.headers.items())]
     headers += [named(name, text, inverted=True) for name, text in sorted(match.without_headers.items())]
-    for pseudo, text in ((":scheme", match.scheme), (":method", match.method), (":authority", match.authority)):
+    for pseudo, text in ((":method", match.method), (":authority", match.authority), (":scheme", match.scheme)):
         if text is not None:
             headers.append(named(pseudo, text))
     return RequestMatch(

@@ -11,7 +11,7 @@ from typing import Final
 from pilothouse.config import virtualservice as spec
 from pilothouse.kit.origin import Origin
 from pilothouse.resolve.callees import Callee, cluster_name
-from pilothouse.resolve.headers import authority_rewrite, header_policy
+from pilothouse.resolve.headers import authority_rewrite, authority_set, header_policy, joined
 from pilothouse.resolve.matching import Vantage, concerns, request_match
 from pilothouse.resolve.retries import DEFAULT_RETRIES, retry_policy
 from pilothouse.resolve.routing import RoutingRule, gateway_name
@@ -24,6 +24,7 @@ from pilothouse.resolve.view import (
     DirectAnswer,
     Fault,
     Forward,
+    HeaderPolicy,
     Redirect,
     RequestMatch,
     RouteView,
@@ -95,8 +96,16 @@ def route_view(
         operation=operation(rule, http, match),
         stat_prefix=stat_prefix,
         fault=fault_of(http.fault),
-        headers=header_policy(http.headers),
+        headers=route_headers(http, action),
     )
+
+
+def route_headers(http: spec.HTTPRoute, action: Action) -> HeaderPolicy:
+    """The header changes of a route: its own, then those of its target if there is only one."""
+    headers = header_policy(http.headers)
+    if isinstance(action, Forward) and len(action.targets) == 1:
+        return joined(headers, action.targets[0].headers)
+    return headers
 
 
 def operation(rule: RoutingRule, http: spec.HTTPRoute, match: RequestMatch) -> str:
@@ -130,7 +139,7 @@ def action_of(
         timeout_ms=ms(http.timeout),
         retries=retry_policy(http.retries, keeps_host=hashed),
         prefix_rewrite=http.rewrite.uri if http.rewrite is not None else "",
-        authority_rewrite=authority_rewrite(http),
+        authority_rewrite=(targets[0].authority_rewrite if len(targets) == 1 else "") or authority_rewrite(http),
     )
 
 
@@ -153,9 +162,18 @@ def target_of(
     cluster = callee.cluster(port, destination.subset)
     if cluster is None and destination.subset and destination.subset not in callee.subsets:
         return f"no DestinationRule defines the subset {destination.subset} of {host}"
+    if cluster is None and port in (p.number for p in callee.service.ports):
+        whom = f"the subset {destination.subset} of {host}" if destination.subset else host
+        return f"{whom} has no endpoints"
     if cluster is None:
         return f"{host} has no port {port}"
-    return WeightedTarget(cluster.name, share.weight, header_policy(share.headers), cluster.policy.hash_key)
+    return WeightedTarget(
+        cluster=cluster.name,
+        weight=share.weight,
+        headers=header_policy(share.headers),
+        authority_rewrite=authority_set(share.headers),
+        hash_key=cluster.policy.hash_key,
+    )
 
 
 def destination_port(callee: Callee, destination: spec.Destination, vantage: Vantage) -> int | None:
@@ -172,16 +190,15 @@ def destination_port(callee: Callee, destination: spec.Destination, vantage: Van
 
 
 def default_route(callee: Callee, port: int) -> RouteView:
-    """The route of a service that no VirtualService speaks of."""
+    """The route of a service that no VirtualService speaks of. As in istiod, affinity does not soften its retries."""
     cluster = callee.cluster(port, "")
     host = callee.service.host
     hash_key = cluster.policy.hash_key if cluster is not None else None
     target = WeightedTarget(cluster_name(port, "", host) if cluster is not None else BLACK_HOLE, 0, hash_key=hash_key)
-    retries = retry_policy(None, keeps_host=hash_key is not None)
     origins: tuple[Origin, ...] = (callee.service.origin,)
     return RouteView(
         match=RequestMatch(),
-        action=Forward((target,), retries=retries or DEFAULT_RETRIES),
+        action=Forward((target,), retries=DEFAULT_RETRIES),
         origins=origins,
         name="default",
         operation=f"{host}:{port}/*",
@@ -189,8 +206,14 @@ def default_route(callee: Callee, port: int) -> RouteView:
 
 
 def redirect_of(redirect: spec.HTTPRedirect, vantage: Vantage) -> Redirect:
-    """A redirect. FROM_REQUEST_PORT means the listener's port, which goes unsaid where the scheme implies it."""
+    """A redirect. FROM_REQUEST_PORT means the listener's port, which goes unsaid where the scheme implies it.
+
+    A port that is written goes unsaid only beside an authority. Otherwise the client's own port would stay (istiod
+    leaves it out there too).
+    """
     port = redirect.port or 0
+    if redirect.authority and redirect.scheme == {80: "http", 443: "https"}.get(port):
+        port = 0
     if redirect.derive_port is spec.RedirectPortSelection.FROM_REQUEST_PORT:
         implied = {80: "http", 443: "https"}.get(vantage.port)
         port = 0 if implied is not None and implied == (redirect.scheme or "http") else vantage.port

@@ -121,11 +121,12 @@ class HeaderPolicy:
 
 @dataclass(frozen=True, slots=True)
 class WeightedTarget:
-    """One cluster of a split, its share, and header changes for this share only."""
+    """One cluster of a split, its share, and what changes for this share only: headers, and the authority."""
 
     cluster: str
     weight: int
     headers: HeaderPolicy = HeaderPolicy()
+    authority_rewrite: str = ""
     hash_key: HashKey | None = None
 
 
@@ -145,7 +146,10 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """Send the request on. ``timeout_ms`` 0 means none. A split with one target is a plain route."""
+    """Send the request on. ``timeout_ms`` 0 means none.
+
+    A split with one target is a plain route; what that target changes is part of the route's own changes.
+    """
 
     targets: tuple[WeightedTarget, ...]
     timeout_ms: int = 0
