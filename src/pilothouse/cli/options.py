@@ -1,0 +1,43 @@
+"""A command's options as one frozen value: declared as a dataclass, shown by Typer, handed over whole.
+
+Typer reads options off a function's parameters. A command with fifteen of them would be a function with fifteen
+parameters; this turns the fields of a dataclass into that signature instead. It knows no option itself.
+"""
+
+from collections.abc import Callable
+from dataclasses import MISSING, Field, fields
+from inspect import Parameter, Signature
+from typing import Any, Final, TypeVar, get_type_hints
+
+NO_WRAP: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+"""Click's context settings for every command."""
+
+T = TypeVar("T")
+
+
+def command_of(options: type[T], work: Callable[[T], None]) -> Callable[..., None]:
+    """A function for Typer whose parameters are the fields of the dataclass ``options``; it calls ``work``.
+
+    The name and the docstring, which is the command's help, are those of ``work``.
+    """
+    hints = get_type_hints(options, include_extras=True)
+    described = [field for field in fields(options) if field.init]  # type: ignore[arg-type]  # any dataclass will do
+
+    def command(**values: Any) -> None:
+        work(options(**values))
+
+    command.__name__ = work.__name__
+    command.__doc__ = work.__doc__
+    command.__annotations__ = {field.name: hints[field.name] for field in described}
+    command.__dict__["__signature__"] = Signature([parameter(field, hints[field.name]) for field in described])
+    return command
+
+
+def parameter(field: "Field[Any]", hint: Any) -> Parameter:
+    """The parameter that a field stands for."""
+    default: Any = field.default
+    if field.default_factory is not MISSING:
+        default = field.default_factory()
+    if default is MISSING:
+        default = Parameter.empty
+    return Parameter(field.name, Parameter.KEYWORD_ONLY, default=default, annotation=hint)

@@ -1,0 +1,37 @@
+"""How a long-running command ends: the first SIGTERM or Ctrl-C asks, the second does not."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+HARD_STATUS: Final = 130
+ECHO_SECONDS: Final = 0.3
+"""A terminal tells its whole group of Ctrl-C, and a wrapper such as ``uv run`` passes it on once more."""
+
+
+def run_until_signalled(work: Callable[[asyncio.Event], Coroutine[Any, Any, int]]) -> int:
+    """Run ``work`` with the event that a signal sets; the exit status. A second signal ends this process at once.
+
+    Everything that an agent started ends with it then, too: the kernel sees to it.
+    """
+    return asyncio.run(_run(work))
+
+
+async def _run(work: Callable[[asyncio.Event], Coroutine[Any, Any, int]]) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    first = 0.0
+
+    def on_signal() -> None:
+        nonlocal first
+        if not stop.is_set():
+            first = loop.time()
+            stop.set()
+        elif loop.time() - first >= ECHO_SECONDS:
+            os._exit(HARD_STATUS)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal)
+    return await work(stop)
