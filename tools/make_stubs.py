@@ -36,6 +36,7 @@ ROOTS = (
     "envoy.extensions.filters.network.http_connection_manager.v3",
     "envoy.extensions.request_id.uuid.v3",
     "envoy.extensions.retry.host.previous_hosts.v3",
+    "envoy.extensions.retry.priority.previous_priorities.v3",
     "envoy.extensions.upstreams.http.v3",
     "envoy.service.discovery.v3",
     "envoy.type",
