@@ -5,7 +5,7 @@ failed request" means the same everywhere.
 """
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -22,7 +22,8 @@ class Load:
     """``clients`` loops that request ``url`` as fast as they are answered, with ``pause`` seconds in between.
 
     ``seen`` counts outcomes (``200``, ``503 UH no healthy upstream``, ``ConnectionResetError``); ``failures`` are the
-    outcomes that ``expects`` (status and body to true or false) does not accept.
+    outcomes that ``expects`` (status and body to true or false) does not accept. ``recent`` holds what ``classify`` said
+    of the last ten bodies.
     """
 
     url: str
@@ -32,6 +33,8 @@ class Load:
     expects: Callable[[int, str], bool] = lambda status, body: status == 200
     seen: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
+    classify: Callable[[str], str] = lambda body: ""
+    recent: deque[str] = field(default_factory=lambda: deque(maxlen=10))
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -72,6 +75,7 @@ class Load:
             self._count(type(error).__name__, failed=True)
             return
         outcome = str(answer.status) if answer.status == 200 else f"{answer.status} {body.strip()[:80]}"
+        self.recent.append(self.classify(body))
         self._count(outcome, failed=not self.expects(answer.status, body))
 
     def _count(self, outcome: str, *, failed: bool) -> None:

@@ -34,7 +34,8 @@ class CoalescingQueue(Generic[T]):
         while (left := min(quiet, closing - loop.time())) > 0:
             self._arrived.clear()
             try:
-                await asyncio.wait_for(self._arrived.wait(), left)
+                async with asyncio.timeout(left):
+                    await self._arrived.wait()
             except TimeoutError:
                 break
         items, self._items = self._items, []

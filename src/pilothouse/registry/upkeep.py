@@ -30,9 +30,9 @@ async def keep(registry: EmbeddedRegistry, roster: Path, synced: Callable[[], No
         while True:
             registry.expire()
             if registry.generation != written:
-                generation = registry.generation
-                await asyncio.to_thread(write_roster, roster, registry.workload_ids)
-                written = generation
+                # In the loop on purpose: some kilobytes without fsync, and two writers could overtake each other.
+                write_roster(roster, registry.workload_ids)
+                written = registry.generation
             await asyncio.sleep(TICK)
     finally:
         if registry.generation != written:
