@@ -6,15 +6,25 @@ It also checks that news fragments have names that towncrier understands.
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from pilothouse.agent.metrics import AgentMetrics
+from pilothouse.agent.envoy import Process
+from pilothouse.agent.metrics import AgentMetrics, Snapshot
+from pilothouse.agent.registration import RegistrationStatus
+from pilothouse.aio.clock import SystemClock
 from pilothouse.config import destinationrule, gateway, serviceentry, virtualservice
 from pilothouse.config.kinds import KINDS
 from pilothouse.kit.codes import CODES
-from pilothouse.server.metrics import describe_metrics
-from pilothouse.server.settings import SETTINGS
+from pilothouse.model.registration import EnvoyState, Health
+from pilothouse.server.agents import AgentBoard
+from pilothouse.server.counters import Counters
+from pilothouse.server.metrics import render_metrics
+from pilothouse.server.run import assemble
+from pilothouse.server.settings import SETTINGS, ServerSettings
+from pilothouse.server.views import LiveState
+from pilothouse.xds.resource import SHORT_NAMES
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
@@ -64,15 +74,36 @@ def kinds() -> str:
 
 
 def metrics() -> str:
-    """Metrics of the control plane and of the agent."""
-    server = "".join(f"| `{name}` | {kind} | {cell(text)} |\n" for name, kind, text in describe_metrics())
-    agent = "".join(f"| `{name}` | {kind} | {cell(text)} |\n" for name, kind, text in AgentMetrics().describe())
+    """Metrics of the control plane and of the agent, as their own exposition names them."""
     head = "| metric | type | meaning |\n|---|---|---|\n"
     return (
         "# Metrics\n\n## Control plane (`:15014/metrics`)\n\n"
-        "Names are istiod's where istiod has the metric.\n\n" + head + server + "\n## Agent "
-        "(`:15020/stats/prometheus`, merged with Envoy's own and the app's)\n\n" + head + agent
+        "Names are istiod's where istiod has the metric.\n\n" + head + families(control_plane_exposition()) + "\n## Agent "
+        "(`:15020/stats/prometheus`, merged with Envoy's own and the app's)\n\n" + head + families(agent_exposition())
     )
+
+
+def families(exposition: bytes) -> str:
+    """A row per metric family of a text in Prometheus' format."""
+    lines = exposition.decode().splitlines()
+    helps = dict(line.removeprefix("# HELP ").split(" ", 1) for line in lines if line.startswith("# HELP "))
+    types = dict(line.removeprefix("# TYPE ").split(" ", 1) for line in lines if line.startswith("# TYPE "))
+    shown = {name: kind for name, kind in sorted(types.items()) if not name.endswith("_created")}
+    return "".join(f"| `{name}` | {kind} | {cell(helps[name])} |\n" for name, kind in shown.items())
+
+
+def control_plane_exposition() -> bytes:
+    """What a control plane that has just started tells Prometheus."""
+    with tempfile.TemporaryDirectory() as folder:
+        plane = assemble(ServerSettings(state_dir=f"{folder}/state", config_folder=folder), SystemClock())
+        live = LiveState(plane.pipeline, plane.ads, AgentBoard(), Counters(), SystemClock(), 0.0)
+        return render_metrics(live, dict.fromkeys(SHORT_NAMES.values(), 0))
+
+
+def agent_exposition() -> bytes:
+    """What an agent that has just started tells Prometheus."""
+    nothing = EnvoyState(live=False, ready=False)
+    return AgentMetrics().render(Snapshot(Process(), nothing, Health(healthy=False), RegistrationStatus()))
 
 
 def problems() -> str:
