@@ -45,7 +45,9 @@ def services(count: int) -> ServiceDelta:
 
 def endpoint_change(number: int, generation: int) -> ServiceDelta:
     """One service's first endpoint moves."""
-    return ServiceDelta(REGISTRY, endpoints=((ServiceKey("default", host_of(number)), endpoints_of(number, generation)),))
+    return ServiceDelta(
+        REGISTRY, endpoints=((ServiceKey("default", host_of(number)), endpoints_of(number, generation)),)
+    )
 
 
 def configuration(count: int, weight: int = 90) -> ConfigDelta:

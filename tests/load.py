@@ -22,8 +22,8 @@ class Load:
     """``clients`` loops that request ``url`` as fast as they are answered, with ``pause`` seconds in between.
 
     ``seen`` counts outcomes (``200``, ``503 UH no healthy upstream``, ``ConnectionResetError``); ``failures`` are the
-    outcomes that ``expects`` (status and body to true or false) does not accept. ``recent`` holds what ``classify`` said
-    of the last ten bodies.
+    outcomes that ``expects`` (status and body to true or false) does not accept. ``recent`` holds what ``classify``
+    said of the last ten bodies.
     """
 
     url: str

@@ -41,9 +41,7 @@ NOT_SERVED = {
 
 def settings() -> str:
     """The settings file of ``pilothouse serve``."""
-    rows = "".join(
-        f"| `{s.key}` | {s.type} | `{s.default}` | {cell(s.description)} |\n" for s in SETTINGS
-    )
+    rows = "".join(f"| `{s.key}` | {s.type} | `{s.default}` | {cell(s.description)} |\n" for s in SETTINGS)
     return (
         "# Settings of `pilothouse serve`\n\n"
         "A YAML file; every setting has a default. Durations are seconds or texts such as `100ms`.\n\n"
@@ -59,8 +57,8 @@ def kinds() -> str:
     )
     parts = [
         "# Istio's kinds\n\n"
-        "All versions of a kind are equal. A kind that is not served is reported (`kind-not-served`), and so is a field "
-        "(`field-not-served`): nothing is ignored in silence.\n\n"
+        "All versions of a kind are equal. A kind that is not served is reported (`kind-not-served`), and so is "
+        "a field (`field-not-served`): nothing is ignored in silence.\n\n"
         "| kind | group | versions | served |\n|---|---|---|---|\n" + rows
     ]
     for name, table in NOT_SERVED.items():
@@ -78,7 +76,10 @@ def metrics() -> str:
     head = "| metric | type | meaning |\n|---|---|---|\n"
     return (
         "# Metrics\n\n## Control plane (`:15014/metrics`)\n\n"
-        "Names are istiod's where istiod has the metric.\n\n" + head + families(control_plane_exposition()) + "\n## Agent "
+        "Names are istiod's where istiod has the metric.\n\n"
+        + head
+        + families(control_plane_exposition())
+        + "\n## Agent "
         "(`:15020/stats/prometheus`, merged with Envoy's own and the app's)\n\n" + head + families(agent_exposition())
     )
 
@@ -113,8 +114,8 @@ def problems() -> str:
     )
     return (
         "# Problems\n\n"
-        "Every finding names `file:line:column`, the object, the path inside it, and one of these codes. An error leaves "
-        "its object out (or keeps its last good version); warnings and notices leave it in.\n" + entries
+        "Every finding names `file:line:column`, the object, the path inside it, and one of these codes. An error "
+        "leaves its object out (or keeps its last good version); warnings and notices leave it in.\n" + entries
     )
 
 

@@ -54,11 +54,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         pool_file = Path(folder) / "messages.fds"
         pool_file.write_bytes(descriptor_pb2.FileDescriptorSet(file=everything).SerializeToString())
-        command = [sys.executable, "-m", "grpc_tools.protoc", f"--descriptor_set_in={pool_file}", f"--pyi_out={TYPINGS}"]
+        command = [
+            sys.executable,
+            "-m",
+            "grpc_tools.protoc",
+            f"--descriptor_set_in={pool_file}",
+            f"--pyi_out={TYPINGS}",
+        ]
         subprocess.run([*command, *names], check=True)
     for package in {path.parent for path in TYPINGS.rglob("*.pyi")}:
-        for folder in (package, *package.relative_to(TYPINGS).parents):
-            marker = TYPINGS / folder / "__init__.pyi"
+        for parent in (package, *package.relative_to(TYPINGS).parents):
+            marker = TYPINGS / parent / "__init__.pyi"
             if marker.parent != TYPINGS and marker.parent.name != "google" and not marker.exists():
                 marker.touch()
     STAMP.write_text(wanted)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from tests.e2e.looking import START_SECONDS, Mesh, free_base_port
 
 from pilothouse.demo.up import MeshOptions, RunningMesh
+from tests.e2e.looking import START_SECONDS, Mesh, free_base_port
 
 
 @pytest.fixture(scope="module")

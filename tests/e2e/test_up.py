@@ -1,10 +1,10 @@
 """``pilothouse up`` with real processes: it comes up, survives the loss of any part, and leaves nothing behind."""
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
+from pilothouse.agent.settings import Listen
+from pilothouse.demo.plan import MeshPlan
 from tests.e2e.looking import (
     START_SECONDS,
     Mesh,
@@ -23,8 +26,6 @@ from tests.e2e.looking import (
     see_page,
 )
 from tests.load import Load
-
-from pilothouse.demo.plan import MeshPlan
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
 
@@ -136,27 +137,32 @@ async def test_no_request_fails_while_the_control_plane_is_killed_and_comes_back
 
 async def test_an_app_that_dies_is_taken_over_by_the_others(mesh: Mesh) -> None:
     plan = next(workload for workload in mesh.running.plan.workloads if workload.name == "reviews-v1")
-    # Something else on its port keeps the app from coming back.
-    with socket.socket() as squatter:
-        squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        mesh.kill("reviews-v1 app")
+    mesh.kill("reviews-v1 app")
+    # Something else on its port, which hangs up on everybody, keeps the app from coming back.
+    squatter = await squat(plan.app)
 
-        async def squatted() -> bool:
-            try:
-                squatter.bind((plan.app.address, plan.app.port))
-                squatter.listen()
-            except OSError:
-                return False
-            return True
+    async def only_others() -> bool:
+        return {(await mesh.page()).version for _ in range(12)} == {"v2", "v3"}
 
-        await eventually(squatted, 5, "a moment without the app")
-
-        async def only_others() -> bool:
-            pages = [await mesh.page() for _ in range(12)]
-            return {page.version for page in pages} == {"v2", "v3"}
-
+    try:
         await eventually(only_others, 10)
+    finally:
+        squatter.close()
     await mesh.works()
+    assert any("reviews-v1 app ended with exit code 1, and is started again" in event for event in mesh.events)
+
+
+async def squat(where: Listen) -> asyncio.Server:
+    """Listen on ``where`` as soon as it is free, and close every connection."""
+    servers: list[asyncio.Server] = []
+
+    async def bound() -> bool:
+        with contextlib.suppress(OSError):
+            servers.append(await asyncio.start_server(lambda _, writer: writer.close(), where.address, where.port))
+        return bool(servers)
+
+    await eventually(bound, 5, "a moment without the app")
+    return servers[0]
 
 
 @dataclass

@@ -3,7 +3,6 @@
 import asyncio
 import re
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
@@ -11,20 +10,14 @@ import pytest
 
 from pilothouse.demo.check import Ground, Place, play_row
 from pilothouse.demo.check_rows import ROWS
-from pilothouse.demo.plan import DOMAIN, GATEWAY_NAME, MeshPlan
-from pilothouse.demo.ports import proposals
-from pilothouse.demo.up import MeshOptions, RunningMesh
+from pilothouse.demo.plan import DOMAIN, GATEWAY_NAME
+from tests.e2e.looking import START_SECONDS, Mesh, free_base_port
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(260)]
 
 COMMAND = (sys.executable, "-m", "pilothouse.cli.main", "up", "--check")
 ROW = re.compile(r"^([a-z-]+) +(passed|FAILED) ", re.MULTILINE)
-START_SECONDS, ROW_SECONDS = 90.0, 150.0
-
-
-def free_port() -> int:
-    """A base port for one mesh, away from the one that a person uses."""
-    return next(proposals(MeshPlan.of(8600, "/nowhere", "/nowhere")))
+CHECK_SECONDS = 150.0
 
 
 def entries(folder: Path) -> list[str]:
@@ -33,13 +26,13 @@ def entries(folder: Path) -> list[str]:
 
 async def run_check(root: Path, *arguments: str) -> tuple[int, str]:
     """The exit status and the output of the real command."""
-    command = (*COMMAND, "--port", str(free_port()), *arguments)
+    command = (*COMMAND, "--port", str(free_base_port()), *arguments)
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(root), "XDG_RUNTIME_DIR": str(root)}
     process = await asyncio.create_subprocess_exec(
         *command, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
     try:
-        output, _ = await asyncio.wait_for(process.communicate(), START_SECONDS + ROW_SECONDS)
+        output, _ = await asyncio.wait_for(process.communicate(), START_SECONDS + CHECK_SECONDS)
     finally:
         if process.returncode is None:
             process.terminate()
@@ -48,7 +41,6 @@ async def run_check(root: Path, *arguments: str) -> tuple[int, str]:
     return process.returncode, output.decode()
 
 
-@pytest.mark.timeout(START_SECONDS + ROW_SECONDS + 20)
 async def test_the_talk_passes_and_the_table_says_what_envoy_saw(tmp_path: Path) -> None:
     status, output = await run_check(tmp_path)
     assert status == 0, output
@@ -59,7 +51,6 @@ async def test_the_talk_passes_and_the_table_says_what_envoy_saw(tmp_path: Path)
     assert entries(tmp_path) == []
 
 
-@pytest.mark.timeout(START_SECONDS + ROW_SECONDS + 20)
 @pytest.mark.parametrize("broken", ["ejection", "canary"])
 async def test_a_row_without_its_rule_fails_alone_and_so_does_the_command(tmp_path: Path, broken: str) -> None:
     status, output = await run_check(tmp_path, "--break", broken)
@@ -68,28 +59,8 @@ async def test_a_row_without_its_rule_fails_alone_and_so_does_the_command(tmp_pa
     assert dict(ROW.findall(output)) == expected, output
 
 
-@pytest.fixture
-async def ground(tmp_path: Path) -> AsyncIterator[Ground]:
-    async with RunningMesh(MeshOptions(port=free_port(), check=True, root=tmp_path)) as mesh:
-        await mesh.start()
-        await mesh.wait_ready(START_SECONDS)
-
-        def place(name: str) -> Place:
-            return Place(str(mesh.plan.envoy_admin(name)), Path(mesh.plan.log_of(name, "access.log")))
-
-        yield Ground(
-            domain=DOMAIN,
-            gateway_url=f"http://{mesh.plan.gateway}",
-            config_folder=mesh.config_folder,
-            gateway=place(GATEWAY_NAME),
-            productpage=place("productpage-v1"),
-            reviews=place("reviews-v2"),
-            converged=mesh.wait_converged,
-        )
-
-
-@pytest.mark.timeout(START_SECONDS + ROW_SECONDS + 20)
-async def test_each_row_fails_without_its_rule_and_passes_with_it_in_any_order(ground: Ground) -> None:
+async def test_each_row_fails_without_its_rule_and_passes_with_it_in_any_order(mesh: Mesh) -> None:
+    ground = ground_of(mesh)
     files = entries(ground.config_folder)
     async with aiohttp.ClientSession() as session:
         for row in reversed(ROWS):
@@ -98,3 +69,20 @@ async def test_each_row_fails_without_its_rule_and_passes_with_it_in_any_order(g
             with_rule = await play_row(row, ground, session, without_rule=False)
             assert with_rule.passed, with_rule
             assert entries(ground.config_folder) == files
+
+
+def ground_of(mesh: Mesh) -> Ground:
+    plan = mesh.running.plan
+
+    def place(name: str) -> Place:
+        return Place(str(plan.envoy_admin(name)), Path(plan.log_of(name, "access.log")))
+
+    return Ground(
+        domain=DOMAIN,
+        gateway_url=f"http://{plan.gateway}",
+        config_folder=mesh.running.config_folder,
+        gateway=place(GATEWAY_NAME),
+        productpage=place("productpage-v1"),
+        reviews=place("reviews-v2"),
+        converged=mesh.running.wait_converged,
+    )

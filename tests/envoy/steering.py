@@ -51,6 +51,7 @@ from pilothouse.xds.resource import (
     ENDPOINT,
     LISTENER,
     ROUTE,
+    SHORT_NAMES,
     VIRTUAL_HOST,
     Resource,
     Snapshot,
@@ -156,9 +157,10 @@ class ControlPlane:
         """Wait until everything is acknowledged and nothing waits."""
 
         def everything() -> bool:
-            return bool(self._subscribers) and all(
-                s.state is SyncState.SYNCED for s in self._subscribers[-1].status() if s.type_url != ENDPOINT or s.resources
-            )
+            if not self._subscribers:
+                return False
+            asked = [s for s in self._subscribers[-1].status() if s.type_url != ENDPOINT or s.resources]
+            return all(s.state is SyncState.SYNCED for s in asked)
 
         await self.sees(everything, deadline)
 
@@ -168,7 +170,8 @@ class ControlPlane:
                 while not condition():
                     await asyncio.sleep(0.02)
         except TimeoutError:
-            found = [(s.type_url.rsplit(".", 1)[-1], s.state, s.outstanding, s.refusals) for x in self._subscribers for s in x.status()]
+            statuses = [s for subscriber in self._subscribers for s in subscriber.status()]
+            found = [(SHORT_NAMES[s.type_url], s.state, s.outstanding, s.refusals) for s in statuses]
             raise AssertionError(f"did not come true within {deadline} s: {found}") from None
 
 

@@ -14,8 +14,6 @@ import aiohttp
 import msgspec
 import pytest
 from aiohttp import web
-from tests.load import until
-from tests.unit.agent.support import a_settings, free_ports
 
 from pilothouse.agent.admin import EnvoyAdmin, read_memory
 from pilothouse.agent.binary import find_envoy, read_version
@@ -25,6 +23,8 @@ from pilothouse.agent.settings import AgentSettings
 from pilothouse.agent.watch import EnvoyWatch
 from pilothouse.aio.tasks import Tasks
 from pilothouse.model.proxy import Role
+from tests.load import until
+from tests.unit.agent.support import a_settings, free_ports
 
 pytestmark = pytest.mark.envoy
 

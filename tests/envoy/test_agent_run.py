@@ -24,14 +24,14 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import (
 )
 from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf import json_format
-from tests.envoy.test_agent_envoy import exists, static_bootstrap
-from tests.load import until
-from tests.unit.agent.support import TOKEN, FakeControlPlane, a_settings, control_plane, free_ports
 
 from pilothouse.agent.run import run_agent
 from pilothouse.agent.settings import AgentSettings, CheckKind, HealthCheck, PortMapping
 from pilothouse.kit.errors import EnvoyNotFound, PortInUse, SettingsError
 from pilothouse.model.registration import Deregister, EnvoyState, Health, Register
+from tests.envoy.test_agent_envoy import exists, static_bootstrap
+from tests.load import until
+from tests.unit.agent.support import TOKEN, FakeControlPlane, a_settings, control_plane, free_ports
 
 pytestmark = pytest.mark.envoy
 

@@ -95,7 +95,8 @@ async def test_without_its_endpoints_a_changed_cluster_warms_until_it_is_called_
     lonely = dataclasses.replace(a_cluster("one", SLOW_TO_CONNECT), follows=())
     snapshot = scene.snapshot()
 
-    scene.control.publish(dataclasses.replace(snapshot, layers={**snapshot.layers, **a_snapshot(clusters=[lonely]).layers}))
+    layers = {**snapshot.layers, **a_snapshot(clusters=[lonely]).layers}
+    scene.control.publish(dataclasses.replace(snapshot, layers=layers))
 
     status = await scene.control.reaches(CLUSTER, SyncState.STUCK)
     assert status.outstanding == ("one",)

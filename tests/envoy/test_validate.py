@@ -18,7 +18,6 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
 from static_bootstrap import folded
-from tests.worlds import RECORDED, a_service, a_sidecar, compile_snapshot, world_of
 from validation import refusal
 
 from pilothouse.xds.resource import (
@@ -31,6 +30,7 @@ from pilothouse.xds.resource import (
     ResourceSet,
     Snapshot,
 )
+from tests.worlds import RECORDED, a_service, a_sidecar, compile_snapshot, world_of
 
 pytestmark = pytest.mark.envoy
 

@@ -14,6 +14,7 @@ from pilothouse.kit.errors import PilothouseError, SettingsError
 
 FAILED: Final = 1
 MISUSED: Final = 2
+INTERRUPTED: Final = 130
 
 app: Final = typer.Typer(
     name="pilothouse",
@@ -54,6 +55,8 @@ def run() -> None:
     except PilothouseError as error:
         print(f"pilothouse: {error}", file=sys.stderr)
         sys.exit(MISUSED if isinstance(error, SettingsError) else FAILED)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

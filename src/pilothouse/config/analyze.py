@@ -5,12 +5,14 @@ is a warning: a service may start a moment later, so nothing is left out because
 """
 
 from collections.abc import Collection, Iterator, Sequence
+from itertools import islice
 
 from pilothouse.config.analyze_conflicts import conflicts
 from pilothouse.config.analyze_hosts import KnownHosts
 from pilothouse.config.analyze_regex import regex_findings
 from pilothouse.config.destinationrule import DestinationRule
-from pilothouse.config.findings import Finding, Path, did_you_mean, one_of, show_path
+from pilothouse.config.explain import MAX_FINDINGS
+from pilothouse.config.findings import MAX_MESSAGE, Finding, Path, all_of, did_you_mean, one_of, shortened, show_path
 from pilothouse.config.gateway import Gateway
 from pilothouse.config.objects import ConfigObject
 from pilothouse.config.serviceentry import ServiceEntry
@@ -23,19 +25,21 @@ from pilothouse.kit.problem import Problem
 def analyze(objects: Sequence[ConfigObject], hosts: Collection[str]) -> tuple[Problem, ...]:
     """What stands out when ``objects`` are seen together. ``hosts`` are the services that the registries have.
 
-    Hosts of the ServiceEntries among the objects are added. The order is that of the objects.
+    Hosts of the ServiceEntries among the objects are added. The order is that of the objects; an object has at most
+    ``MAX_FINDINGS`` of them.
     """
     mesh = _Mesh(objects, hosts)
     problems: list[Problem] = []
     for item in objects:
-        problems += (locate(item, finding) for finding in mesh.findings(item))
+        problems += (locate(item, finding) for finding in islice(mesh.findings(item), MAX_FINDINGS))
     return tuple(problems)
 
 
 def locate(item: ConfigObject, finding: Finding) -> Problem:
     """A finding about an object of which only the marks are left."""
     path = show_path(finding.path)
-    return Problem(finding.code, path, finding.message, item.origin_at(path), finding.remedy)
+    message, remedy = shortened(finding.message, MAX_MESSAGE), shortened(finding.remedy, MAX_MESSAGE)
+    return Problem(finding.code, path, message, item.origin_at(path), remedy)
 
 
 class _Mesh:
@@ -109,7 +113,7 @@ class _Mesh:
         host = self._hosts.full_name(destination.host, namespace)
         defined = self._subsets_of(host)
         if destination.subset not in defined:
-            fallback = f"The subsets are {one_of(sorted(defined))}." if defined else ""
+            fallback = f"Its subsets are {all_of(sorted(defined))}." if defined else ""
             remedy = did_you_mean(destination.subset, defined) or fallback
             message = f"no DestinationRule defines a subset '{destination.subset}' of '{host}'"
             yield Finding(codes.UNKNOWN_SUBSET, (*path, "subset"), message, remedy)

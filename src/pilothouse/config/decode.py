@@ -6,6 +6,7 @@ the slow way (old spellings, explanation). A bad object is left out and named; i
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Generic, TypeVar
 
 import msgspec
@@ -14,7 +15,7 @@ from pilothouse.config.documents import Document, read_documents
 from pilothouse.config.duration import Duration, decode_duration
 from pilothouse.config.explain import MAX_FINDINGS, describe, explain
 from pilothouse.config.fields import Canonical, canonical
-from pilothouse.config.findings import Finding, Path, did_you_mean, one_of, show_path
+from pilothouse.config.findings import MAX_MESSAGE, Finding, Path, all_of, did_you_mean, shortened, show_path
 from pilothouse.config.kinds import Kind
 from pilothouse.config.metadata import OBJECT_FIELDS, Metadata, kind_of, validate_metadata
 from pilothouse.config.objects import ConfigKey, ConfigObject, Decoded, Spec
@@ -145,18 +146,17 @@ def _decode_object(spec_type: type[Spec], kind: str, document: Document, default
     metadata = decode_as(Metadata, value.get("metadata") or {}, ("metadata",))
     spec: Typed[Spec] = decode_as(spec_type, value.get("spec") or {}, ("spec",))
     key = ConfigKey(kind, metadata.value.namespace or default_namespace, metadata.value.name)
-    findings = [*_frame(value), *metadata.findings, *spec.findings]
+    misfits = [*metadata.findings, *spec.findings]
+    rules = chain(
+        _frame(value), validate_metadata(metadata.value), validate(key, spec.value) if value.get("spec") else ()
+    )
     damaged = [*metadata.damaged, *spec.damaged]
-    checks = (*validate_metadata(metadata.value), *(validate(key, spec.value) if value.get("spec") else ()))
-    findings += [finding for finding in checks if not touches(finding.path, damaged)]
-    findings = [finding for finding in findings if not inside(finding.path, document.flaws)]
+    broken = (finding for finding in rules if not touches(finding.path, damaged))
+    findings = bounded(chain(misfits, broken if len(misfits) < MAX_FINDINGS else ()), document.flaws)
     place = replace(document.place, renamed={**metadata.renamed, **spec.renamed})
-    problems = [problem_at(finding, place, key) for finding in findings[:MAX_FINDINGS]]
-    if len(findings) > MAX_FINDINGS:
-        message = f"{len(findings) - MAX_FINDINGS} more findings about this object are not shown"
-        problems.append(problem_at(Finding(codes.YAML_LIMIT, (), message), place, key))
-    if document.flaws or any(finding.code.severity is Severity.ERROR for finding in findings):
-        return Decoded((), tuple(problems))
+    problems = tuple(problem_at(finding, place, key) for finding in findings)
+    if document.flaws or any(problem.is_error for problem in problems):
+        return Decoded((), problems)
     made = ConfigObject(
         key=key,
         spec=spec.value,
@@ -165,17 +165,38 @@ def _decode_object(spec_type: type[Spec], kind: str, document: Document, default
         labels=labels_of(metadata.value.labels),
         marks=place.marks(),
     )
-    return Decoded((made,), tuple(problems))
+    return Decoded((made,), problems)
 
 
 def _frame(value: Mapping[str, object]) -> Iterator[Finding]:
     """The outermost fields."""
     for name in value:
         if name not in OBJECT_FIELDS:
-            remedy = did_you_mean(name, OBJECT_FIELDS) or f"The fields are {one_of(OBJECT_FIELDS)}."
+            remedy = did_you_mean(name, OBJECT_FIELDS) or f"Its fields are {all_of(OBJECT_FIELDS)}."
             yield Finding(codes.UNKNOWN_FIELD, (name,), f"an object has no field '{name}'", remedy, at_key=True)
     if not value.get("spec"):
         yield Finding(codes.MISSING_FIELD, ("spec",), "the object has no spec")
+
+
+def bounded(findings: Iterable[Finding], flaws: tuple[str, ...]) -> list[Finding]:
+    """The findings that are said: not those inside parts that could not be read, and not more than a person reads.
+
+    Errors and the rest are counted apart, so that no number of warnings hides an error.
+    """
+    kept: list[Finding] = []
+    counts = {True: 0, False: 0}
+    for finding in findings:
+        if inside(finding.path, flaws):
+            continue
+        is_error = finding.code.severity is Severity.ERROR
+        counts[is_error] += 1
+        if counts[is_error] <= MAX_FINDINGS:
+            kept.append(finding)
+        elif is_error:
+            break
+    if max(counts.values()) > MAX_FINDINGS:
+        kept.append(Finding(codes.TOO_MANY_FINDINGS, (), f"more than {MAX_FINDINGS} things are wrong with this object"))
+    return kept
 
 
 def touches(path: Path, damaged: Iterable[Path]) -> bool:
@@ -192,5 +213,7 @@ def inside(path: Path, flaws: Iterable[str]) -> bool:
 def problem_at(finding: Finding, place: Place, key: ConfigKey) -> Problem:
     """A finding with its line and its object."""
     origin = place.origin(finding.path, at_key=finding.at_key)
-    origin = replace(origin, kind=key.kind, namespace=key.namespace, name=key.name)
-    return Problem(finding.code, show_path(finding.path), finding.message, origin, finding.remedy)
+    origin = replace(origin, kind=key.kind, namespace=key.namespace, name=shortened(key.name, MAX_MESSAGE))
+    path = shortened(show_path(finding.path), MAX_MESSAGE)
+    message, remedy = shortened(finding.message, MAX_MESSAGE), shortened(finding.remedy, MAX_MESSAGE)
+    return Problem(finding.code, path, message, origin, remedy)

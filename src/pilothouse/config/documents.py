@@ -23,6 +23,8 @@ MAX_TEXT: Final = 16 * 1024 * 1024
 """Characters of one text."""
 MAX_DOCUMENT: Final = 1024 * 1024
 """Characters of one document."""
+MAX_DOCUMENTS: Final = 20_000
+"""Documents of one text."""
 
 _MARKER: Final = re.compile(r"^(?:---|\.\.\.)(?=[ \t\r\n]|\Z)", re.MULTILINE)
 """A marker at the start of a line ends a document wherever it stands, inside block scalars too (YAML 1.2 §9.1)."""
@@ -50,6 +52,7 @@ _PLAIN_WORDS: Final = {
     "found unexpected end of stream": ("the document ends within a quoted text", "Close the quotes."),
     "found undefined alias": ("no anchor has the name of this alias", "Define the anchor (&name) before it is used."),
     "found duplicate anchor; first occurrence": ("the name of this anchor was used before", "Use another name."),
+    "did not find expected <document start>": ("something stands behind the end of the document's value", ""),
     "block sequence entries are not allowed in this context": (
         "a list item cannot stand here",
         "Begin the list on a line of its own below its key.",
@@ -99,8 +102,12 @@ def read_documents(text: str, path: str) -> Iterator[Document | Problem]:
         message = f"the text has {len(text)} characters; at most {MAX_TEXT} are read"
         yield Problem(codes.YAML_LIMIT, "", message, FileOrigin(path))
         return
-    for first_line, chunk in cut(text.removeprefix("\ufeff")):
-        yield from _read_chunk(chunk, _Source(path, first_line))
+    for number, (first_line, chunk) in enumerate(cut(text.removeprefix("\ufeff"))):
+        source = _Source(path, first_line)
+        if number == MAX_DOCUMENTS:
+            yield source.problem(codes.YAML_LIMIT, f"only the first {MAX_DOCUMENTS} documents of a text are read")
+            return
+        yield from _read_chunk(chunk, source)
 
 
 def cut(text: str) -> Iterator[tuple[int, str]]:
@@ -110,7 +117,7 @@ def cut(text: str) -> Iterator[tuple[int, str]]:
         end = marker.start()
         if only_directives(text[start:end]):
             continue
-        if end > start:
+        if text[start:end].strip("-\n"):
             yield line, text[start:end]
         line += text.count("\n", start, end)
         start = end
@@ -182,10 +189,10 @@ def _syntax_problem(error: MarkedYAMLError, chunk: str, source: _Source) -> Prob
     lines = chunk.splitlines()
     here = lines[mark[0]] if mark[0] < len(lines) else ""
     tab = here[: mark[1] + 1].endswith("\t")
-    message, hint = (
-        _TAB if tab else _PLAIN_WORDS.get(error.context if problem == "second occurrence" else problem, (problem, ""))
-    )
-    structure = _STRUCTURES.get(error.context or "")
+    context = error.context or ""
+    known = context if problem == "second occurrence" else problem
+    message, hint = _TAB if tab else _PLAIN_WORDS.get(known, (problem, ""))
+    structure = _STRUCTURES.get(context)
     if structure is not None and error.context_mark is not None:
         message += f", in {structure} that begins in line {error.context_mark.line + source.first_line + 1}"
     return source.problem(codes.YAML_SYNTAX, message, mark, hint)

@@ -13,7 +13,7 @@ from msgspec import inspect
 
 from pilothouse.config.duration import Duration, decode_duration
 from pilothouse.config.fields import fields_of, present, type_of
-from pilothouse.config.findings import Finding, Path, did_you_mean, one_of, show_path
+from pilothouse.config.findings import Finding, Path, all_of, did_you_mean, one_of, shortened, show_path
 from pilothouse.config.schema import Message, lower_camel
 from pilothouse.kit import codes
 from pilothouse.kit.problem import ProblemCode
@@ -165,7 +165,7 @@ class _Explainer:
         for inner, described in fields_of(kind).items():
             if isinstance(described, inspect.StructType) and name in fields_of(cast(type[Message], described.cls)):
                 return f"'{name}' is a field of '{inner}', one level down."
-        return f"The fields are {one_of(fields_of(kind))}."
+        return f"Its fields are {all_of(fields_of(kind))}."
 
     def _wrong(self, path: Path, wanted: str, value: object, remedy: str = "") -> _Damaged:
         return self._damage(codes.WRONG_TYPE, path, f"expected {wanted}, found {describe(value)}", remedy)
@@ -188,8 +188,7 @@ def describe(value: object) -> str:
         return "an object with fields"
     if isinstance(value, list):
         return "a list"
-    text = shown(value)
-    text = text if len(text) <= 40 else text[:37] + "..."
+    text = shortened(shown(value), 40)
     if isinstance(value, str):
         return f"the text '{text}'"
     return text if isinstance(value, bool) else f"the number {text}"

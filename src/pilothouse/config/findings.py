@@ -14,6 +14,9 @@ from pilothouse.kit.problem import ProblemCode
 Path: TypeAlias = tuple[str | int, ...]
 """Steps from the object's root: keys and list indices, such as ``("spec", "http", 0, "timeout")``."""
 
+MAX_MESSAGE: Final = 500
+"""Characters of a message, a remedy and a path that are shown: values in them may be of any length."""
+
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
 
 
@@ -62,3 +65,14 @@ def one_of(words: Iterable[str]) -> str:
     """``a, b or c``."""
     *head, last = words
     return f"{', '.join(head)} or {last}" if head else last
+
+
+def all_of(words: Iterable[str]) -> str:
+    """``a, b and c``."""
+    *head, last = words
+    return f"{', '.join(head)} and {last}" if head else last
+
+
+def shortened(text: str, length: int) -> str:
+    """A text with its end left out if it is longer than ``length``."""
+    return text if len(text) <= length else f"{text[: length - 3]}..."

@@ -18,7 +18,7 @@ CLAIM_PREFIX: Final = "@request.auth.claims"
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _CONTROL: Final = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
-_COMMAND: Final = re.compile(r"%(?:%|([A-Z0-9_]+)(\([^)]+\))?(:[0-9]+)?%)", re.ASCII)
+_COMMAND: Final = re.compile(r"%(?:%|([A-Z0-9_]+)(\([^)]{1,255}\))?(:[0-9]{1,5})?%)", re.ASCII)
 
 _DOWNSTREAM: Final = (
     "CX_RTT DECOMPRESSED_HEADER_BYTES_RECEIVED DECOMPRESSED_HEADER_BYTES_SENT DETECTED_CLOSE_TYPE "
@@ -111,11 +111,11 @@ def check_header_value(path: Path, value: str) -> Iterator[Finding]:
     if _CONTROL.search(value):
         yield Finding(codes.INVALID_HEADER, path, "the header's value has a control character")
         return
-    for command in _COMMAND.finditer(value):
-        message, remedy = _command_fault(command)
-        if message:
-            yield Finding(codes.INVALID_HEADER, path, message, remedy)
-    if "%" in _COMMAND.sub("", value):
+    faults = (_command_fault(command) for command in _COMMAND.finditer(value))
+    message, remedy = next((fault for fault in faults if fault[0]), ("", ""))
+    if message:
+        yield Finding(codes.INVALID_HEADER, path, message, remedy)
+    elif "%" in _COMMAND.sub("", value):
         message = f"'{value}' has a '%' that begins no command"
         yield Finding(codes.INVALID_HEADER, path, message, "Write '%%' for a '%'.")
 

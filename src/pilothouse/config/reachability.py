@@ -34,12 +34,12 @@ def check_reachable(path: Path, routes: Sequence[HTTPRoute]) -> Iterator[Finding
 
 
 class _Earlier:
-    """The matches so far, kept so that one look-up per character of a path answers."""
+    """The matches so far, kept so that a few look-ups answer."""
 
     def __init__(self) -> None:
         self._same: dict[bytes, int] = {}
-        self._prefixes: dict[str, int] = {}
-        self._folded: dict[str, int] = {}
+        self._prefixes = _Prefixes()
+        self._folded = _Prefixes()
 
     def add(self, index: int, match: HTTPMatchRequest) -> None:
         """Remember a match of the route ``index``."""
@@ -47,22 +47,35 @@ class _Earlier:
         prefix = _whole_prefix(match)
         if prefix is None:
             return
-        self._prefixes.setdefault(prefix, index)
+        self._prefixes.add(prefix, index)
         if match.ignore_uri_case or prefix in ("", "/"):
-            self._folded.setdefault(prefix.lower(), index)
+            self._folded.add(prefix.lower(), index)
 
     def covering(self, match: HTTPMatchRequest) -> int | None:
         """The route that takes all that ``match`` could match."""
         path = _path_of(match)
-        candidates = [self._same.get(_condition(match)), _first(self._folded, path.lower())]
+        candidates = [self._same.get(_condition(match)), self._folded.first(path.lower())]
         if not match.ignore_uri_case:
-            candidates.append(_first(self._prefixes, path))
+            candidates.append(self._prefixes.first(path))
         return min((index for index in candidates if index is not None), default=None)
 
 
-def _first(prefixes: dict[str, int], path: str) -> int | None:
-    """The route of the shortest prefix of ``path``."""
-    return next((prefixes[path[:end]] for end in range(len(path) + 1) if path[:end] in prefixes), None)
+class _Prefixes:
+    """Prefixes, each with the first route that has it."""
+
+    def __init__(self) -> None:
+        self._routes: dict[str, int] = {}
+        self._lengths: set[int] = set()
+
+    def add(self, prefix: str, index: int) -> None:
+        """Remember a prefix."""
+        self._routes.setdefault(prefix, index)
+        self._lengths.add(len(prefix))
+
+    def first(self, path: str) -> int | None:
+        """The first route that has a prefix of ``path``."""
+        found = (self._routes.get(path[:length]) for length in self._lengths if length <= len(path))
+        return min((index for index in found if index is not None), default=None)
 
 
 def _path_of(match: HTTPMatchRequest) -> str:

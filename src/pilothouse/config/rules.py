@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from pilothouse.config.duration import Duration
-from pilothouse.config.findings import Finding, Path
+from pilothouse.config.findings import Finding, Path, shortened
 from pilothouse.config.re2 import regex_fault
 from pilothouse.config.schema import Percent, StringMatch
 from pilothouse.kit import codes
@@ -154,7 +154,7 @@ def check_regex(path: Path, expression: str) -> Iterator[Finding]:
     fault = regex_fault(expression)
     if fault:
         remedy = "Write '.*' to match everything." if expression == "*" else ""
-        yield Finding(codes.INVALID_REGEX, path, f"'{_short(expression)}' is not valid RE2: {fault}", remedy)
+        yield Finding(codes.INVALID_REGEX, path, f"'{shortened(expression, 60)}' is not valid RE2: {fault}", remedy)
 
 
 def check_string_match(path: Path, match: StringMatch | None, *, empty_prefix: bool = False) -> Iterator[Finding]:
@@ -190,7 +190,3 @@ def check_export_to(path: Path, export_to: Sequence[str], namespace: str, *, hid
         if word in export_to and len(set(export_to)) > 1:
             message = f"'{word}' ({meaning}) cannot be combined with other entries"
             yield Finding(codes.CONFLICTING_FIELDS, path, message, f"Keep '{word}' alone, or name the namespaces.")
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 60 else text[:57] + "..."

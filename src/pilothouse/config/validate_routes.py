@@ -5,7 +5,6 @@ by what Envoy refuses (a redirect code other than the five that it has).
 """
 
 from collections.abc import Iterator, Sequence
-from http import HTTPStatus
 from typing import Final
 
 from pilothouse.config.findings import Finding, Path, did_you_mean, one_of
@@ -77,7 +76,12 @@ GRPC_STATUSES: Final = (
 )
 """Names of gRPC status codes, in the order of their numbers from 0."""
 
-_HTTP_STATUSES: Final = frozenset(str(status.value) for status in HTTPStatus)
+_STATUS_RANGES: Final = ((100, 104), (200, 209), (226, 227), (300, 309), (400, 419), (421, 427), (428, 432), (451, 452))
+_SERVER_STATUSES: Final = (500, 501, 502, 503, 504, 505, 506, 507, 508, 510, 511)
+_HTTP_STATUSES: Final = frozenset(
+    str(code) for code in (*(code for first, end in _STATUS_RANGES for code in range(first, end)), *_SERVER_STATUSES)
+)
+"""The status codes that Go's ``net/http`` has a text for, which is what istiod asks."""
 
 
 def check_route(path: Path, route: HTTPRoute) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from typing import Final
 
-from pilothouse.config.findings import Finding, Path, did_you_mean, one_of
+from pilothouse.config.findings import Finding, Path, all_of, did_you_mean, one_of
 from pilothouse.config.rules import (
     check_dns_label,
     check_export_to,
@@ -127,7 +127,7 @@ def check_endpoint(path: Path, endpoint: WorkloadEntry, names: AbstractSet[str],
     for name, number in endpoint.ports.items():
         where = (*path, "ports", name)
         if name not in names:
-            remedy = did_you_mean(name, names) or f"The ports are {one_of(sorted(names) or ['none'])}."
+            remedy = did_you_mean(name, names) or f"Its ports are {all_of(sorted(names) or ['none'])}."
             message = f"the service has no port '{name}'"
             yield Finding(codes.INVALID_VALUE, where, message, remedy, at_key=True)
         yield from check_port(where, number)

@@ -29,13 +29,20 @@ PLAINTEXT: Final = (
 )
 
 
+class _Console(Console):
+    """Rich ends the program when its reader is gone; a mesh must be ended in order instead."""
+
+    def on_broken_pipe(self) -> None:
+        """Nobody reads any more: go on in silence."""
+
+
 class Display:
     """Shows one mesh on ``file``."""
 
     def __init__(self, file: TextIO) -> None:
         self._on_terminal = file.isatty()
         width = None if self._on_terminal else PLAIN_WIDTH
-        self.console = Console(file=file, width=width, highlight=False, emoji=False, soft_wrap=not self._on_terminal)
+        self.console = _Console(file=file, width=width, highlight=False, emoji=False, soft_wrap=not self._on_terminal)
         self._live: Live | None = None
         self._told: frozenset[tuple[str, str]] = frozenset()
 
@@ -60,16 +67,16 @@ class Display:
             self.tell(f"{' '.join((name, part)).strip()} is ready")
         self._told = ready
 
-    def tell(self, text: str) -> None:
+    def tell(self, text: str | Text) -> None:
         """One sentence about something that happened. A reader who is gone must not stop the mesh's keeper."""
         with suppress(OSError):
-            self.console.print(Text(text), soft_wrap=True)
+            self.console.print(Text(text) if isinstance(text, str) else text, soft_wrap=True)
 
     def summarise(self, summary: "Summary") -> None:
         """What can be done now."""
-        self.console.print()
+        self.tell("")
         for line in compose_summary(summary):
-            self.console.print(line, soft_wrap=True)
+            self.tell(line)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,8 +40,8 @@ async def run_session(options: SessionOptions) -> int:
     display = Display(sys.stdout)
     mesh = RunningMesh(options.mesh, on_event=display.tell)
     interrupts = Interrupts(mesh.kill)
+    interrupts.catch()
     async with mesh:
-        interrupts.catch()
         status = await until_stopped(interrupts.stop, live_on(mesh, options, display))
         display.tell("")
         display.tell("Ending the mesh; Ctrl-C again kills it at once.")
@@ -119,14 +119,16 @@ async def live_on(mesh: RunningMesh, options: SessionOptions, display: Display) 
     seconds = clock.monotonic() - began
     if options.check:
         display.tell(f"The mesh is ready after {seconds:.1f} s; the check is played on it.")
-        return 0 if await check(mesh, options.broken) else 1
+        passed = await check(mesh, options.broken, display)
+        mesh.keeps_logs = mesh.keeps_logs or not (passed or options.broken)
+        return 0 if passed else 1
     pid = mesh.processes.states["reviews-v2 app"].pid
     display.summarise(Summary(mesh.plan, seconds, written=mesh.wrote_configuration, app_pid=pid))
     await asyncio.Event().wait()
     return 0
 
 
-async def check(mesh: RunningMesh, broken: str | None) -> bool:
+async def check(mesh: RunningMesh, broken: str | None, display: Display) -> bool:
     """Play the rows of the talk and print them; whether all passed. Raises SettingsError for an unknown row."""
     # Only a check needs an HTTP client of this weight.
     from pilothouse.demo.check import Ground, Place, play_rows
@@ -145,6 +147,12 @@ async def check(mesh: RunningMesh, broken: str | None) -> bool:
         converged=mesh.wait_converged,
     )
     rows: list[CheckRow] = []
-    passed = await play_rows(ground, broken=broken, report=rows.append)
+
+    def report(row: CheckRow) -> None:
+        rows.append(row)
+        display.tell(f"played {row.name} in {row.seconds:.1f} s")
+
+    passed = await play_rows(ground, broken=broken, report=report)
+    display.tell("")
     print_checks(rows, sys.stdout)
     return passed

@@ -74,7 +74,8 @@ class RunningMesh:
         self._clock = clock or SystemClock()
         self._folder: RuntimeFolder | None = None
         self._token = ""
-        self._failed = False
+        self.keeps_logs = self._options.keep_logs
+        """Whether the logs outlive the mesh; also set by whatever makes them worth reading."""
         self.wrote_configuration = False
         """Whether the configuration is ours; otherwise the folder held something before."""
 
@@ -89,7 +90,7 @@ class RunningMesh:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._failed = self._failed or isinstance(error, Exception)
+        self.keeps_logs = self.keeps_logs or isinstance(error, Exception)
         await self.stop()
 
     def _prepare(self) -> None:
@@ -98,12 +99,12 @@ class RunningMesh:
         # The plan of an unclaimed folder proves that the port can be used at all, before anything is made.
         MeshPlan.of(options.port, str(root), "")
         folder = claim(root, options.port)
-        self._folder = folder
         own = "check-config" if options.check else CONFIG
         self.config_folder = (options.config_folder or folder.path / own).absolute()
         self.plan = MeshPlan.of(options.port, str(folder.path), str(self.config_folder))
         self.log_folder = Path(self.plan.log_folder)
         self.processes = Processes(f"{folder.path}:{os.getpid()}", self._on_event, self._clock)
+        self._folder = folder
         try:
             require_free_ports(self.plan)
             self._write_files(folder)
@@ -203,31 +204,30 @@ class RunningMesh:
         try:
             await self.processes.stop()
         except PilothouseError:
-            self._failed = True
+            self.keeps_logs = True
             raise
         finally:
             await asyncio.to_thread(self._release)
 
     def kill(self) -> None:
         """End every process at once. ``stop`` is still needed, and has little left to do."""
-        self.processes.kill()
+        if self._folder is not None:
+            self.processes.kill()
 
     @property
     def kept(self) -> tuple[Path, ...]:
         """The folders that outlive ``stop``: logs that somebody may want, and configuration that somebody edited."""
-        logs = (self.log_folder,) if self._failed or self._options.keep_logs else ()
-        config = () if self._drops_config else (self.config_folder,)
+        logs = (self.log_folder,) if self.keeps_logs else ()
+        config = () if is_untouched(self.plan) else (self.config_folder,)
         return tuple(folder for folder in (*logs, *config) if folder.exists())
-
-    @property
-    def _drops_config(self) -> bool:
-        return is_untouched(self.plan) or self._options.check
 
     def _release(self) -> None:
         folder, self._folder = self._folder, None
         if folder is not None:
-            own = self._options.config_folder is None and self._drops_config
-            folder.release(keep_logs=self._failed or self._options.keep_logs, keep_config=not own)
+            options = self._options
+            # A check has a folder of its own, and what lies in the usual one is not its to remove.
+            drops_config = options.config_folder is None and not options.check and is_untouched(self.plan)
+            folder.release(keep_logs=self.keeps_logs, keep_config=not drops_config)
 
     def _refuse_to_wait_for_the_broken(self) -> None:
         for name, state in self.processes.states.items():

@@ -197,6 +197,12 @@ PORT_NOT_SERVED: Final = ProblemCode(
     "Only ports that speak HTTP, HTTP2, GRPC or GRPC-Web are routed yet.",
     "Declare HTTP, HTTP2, GRPC or GRPC-Web if the port speaks it; do not rely on the port otherwise.",
 )
+TOO_MANY_FINDINGS: Final = ProblemCode(
+    "too-many-findings",
+    Severity.WARNING,
+    "So much is wrong with one object that the rest is not shown.",
+    "Correct what is shown and look again.",
+)
 
 # --- config: findings across objects ----------------------------------------------------------------------------
 
@@ -287,6 +293,7 @@ CONFIG_CODES: Final = (
     NO_EFFECT,
     ROUTE_UNREACHABLE,
     PORT_NOT_SERVED,
+    TOO_MANY_FINDINGS,
     UNKNOWN_HOST,
     AMBIGUOUS_HOST,
     UNKNOWN_SUBSET,

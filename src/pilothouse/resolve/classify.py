@@ -16,7 +16,7 @@ ANY_NAMESPACE = ""
 
 @dataclass(frozen=True, slots=True)
 class Consulted:
-    """What the World asks about a proxy: label selectors in a fixed order, and namespaces that some object names."""
+    """What the World asks about a proxy: label selectors, and namespaces that some object names."""
 
     selectors: tuple[Labels, ...] = ()
     namespaces: frozenset[str] = frozenset()
@@ -24,12 +24,12 @@ class Consulted:
 
 @dataclass(frozen=True, slots=True)
 class ProxyClass:
-    """The key of a class. ``matched`` says, selector by selector, which match."""
+    """The key of a class. ``matched`` holds the selectors that match; a new one that does not leaves the key alone."""
 
     role: Role
     capture: CaptureMode
     namespace: str
-    matched: tuple[bool, ...]
+    matched: frozenset[Labels]
 
 
 def classify(proxy: Proxy, consulted: Consulted) -> ProxyClass:
@@ -38,10 +38,5 @@ def classify(proxy: Proxy, consulted: Consulted) -> ProxyClass:
         role=proxy.role,
         capture=proxy.capture,
         namespace=proxy.namespace if proxy.namespace in consulted.namespaces else ANY_NAMESPACE,
-        matched=tuple(selects(selector, proxy.labels) for selector in consulted.selectors),
+        matched=frozenset(selector for selector in consulted.selectors if selects(selector, proxy.labels)),
     )
-
-
-def matched_selectors(cls: ProxyClass, consulted: Consulted) -> frozenset[Labels]:
-    """The selectors that match every proxy of ``cls``."""
-    return frozenset(s for s, hit in zip(consulted.selectors, cls.matched, strict=True) if hit)

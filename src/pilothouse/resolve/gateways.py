@@ -104,7 +104,8 @@ class GatewayRouting:
         hosts = [self._virtual_host(edge, vantage, host, tuple(rules)) for host, rules in speaking.items()]
         head = TableHead(edge.table, edge.origins)
         if not hosts:
-            return RouteTable(head, (blackhole(edge),))
+            nothing = self.memo.get((edge.table, "blackhole", edge.origins), lambda: blackhole(edge))
+            return RouteTable(head, (nothing,))
         return RouteTable(head, tuple(sorted(hosts, key=lambda h: h.name)))
 
     def _virtual_host(self, edge: Edge, vantage: Vantage, host: str, rules: tuple[RoutingRule, ...]) -> VirtualHostView:

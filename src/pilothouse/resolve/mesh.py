@@ -18,7 +18,7 @@ from pilothouse.model.labels import Labels, labels_of
 from pilothouse.model.proxy import Proxy, Role, Workload
 from pilothouse.model.world import MeshSettings, World
 from pilothouse.resolve.callees import Callee, Callees
-from pilothouse.resolve.classify import ANY_NAMESPACE, Consulted, ProxyClass, classify, matched_selectors
+from pilothouse.resolve.classify import ANY_NAMESPACE, Consulted, ProxyClass, classify
 from pilothouse.resolve.gateways import Edge, GatewayRouting, gateway_listeners, selected_edges
 from pilothouse.resolve.inbound import NOTHING_SERVED, inbound_view, sidecar_listeners
 from pilothouse.resolve.matching import MESH, Vantage
@@ -145,14 +145,13 @@ class Resolver:
     def _class_view(self, mesh: MeshSnapshot, cls: ProxyClass, last: "ClassView | None") -> "ClassView":
         seen = self._visible(mesh, cls.namespace)
         callees = {host: callee for host, (_, callee) in seen.items()}
-        matched = matched_selectors(cls, mesh.consulted[cls.role])
         if cls.role is Role.GATEWAY:
-            edges = selected_edges(mesh.gateways, matched)
-            routing = GatewayRouting(mesh.routing, callees, cls.namespace, matched, self._hosts)
+            edges = selected_edges(mesh.gateways, cls.matched)
+            routing = GatewayRouting(mesh.routing, callees, cls.namespace, cls.matched, self._hosts)
             tables = tuple(routing.table(edge) for edge in edges)
             listeners = self._edge_listeners(edges, mesh, last)
         else:
-            tables = (self._proxy_table(mesh, cls, callees, matched),)
+            tables = (self._proxy_table(mesh, cls, callees),)
             listeners = ()
         clusters = tuple(cluster for callee in callees.values() for cluster in callee.clusters)
         assignments: tuple[AssignmentView, ...] = tuple(
@@ -171,11 +170,9 @@ class Resolver:
                 seen[host] = (found, self._callees.resolve_callee(found, rule))
         return seen
 
-    def _proxy_table(
-        self, mesh: MeshSnapshot, cls: ProxyClass, callees: Mapping[str, Callee], matched: frozenset[Labels]
-    ) -> RouteTable:
+    def _proxy_table(self, mesh: MeshSnapshot, cls: ProxyClass, callees: Mapping[str, Callee]) -> RouteTable:
         def vantage_of(port: int) -> Vantage:
-            return Vantage(cls.namespace, matched, frozenset((MESH,)), port)
+            return Vantage(cls.namespace, cls.matched, frozenset((MESH,)), port)
 
         return proxy_table(callees, mesh_routing(mesh.routing, cls.namespace), vantage_of, self._hosts)
 
@@ -233,7 +230,7 @@ def ordered_objects(world: World) -> tuple[ConfigObject, ...]:
 
 
 def consulted_by_role(services: ServiceIndex, objects: Iterable[ConfigObject]) -> dict[Role, Consulted]:
-    """What tells classes apart: sourceLabels for sidecars, Gateway selectors for gateways, namespaces for both."""
+    """What tells classes apart: sourceLabels and namespaces, and for gateways the selectors of Gateways."""
     source_labels: set[Labels] = set()
     gateway_selectors: set[Labels] = set()
     namespaces = set(namespaces_of_services(services))
@@ -253,7 +250,7 @@ def consulted_by_role(services: ServiceIndex, objects: Iterable[ConfigObject]) -
     known = frozenset(namespaces - {ANY_NAMESPACE})
     return {
         Role.SIDECAR: Consulted(tuple(sorted(source_labels - {()})), known),
-        Role.GATEWAY: Consulted(tuple(sorted(gateway_selectors)), known),
+        Role.GATEWAY: Consulted(tuple(sorted(gateway_selectors | (source_labels - {()}))), known),
     }
 
 

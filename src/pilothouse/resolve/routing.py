@@ -5,23 +5,29 @@ Source: istio-behaviour §1.1, §1.3, §1.4.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pilothouse.config.objects import ConfigKey, ConfigObject
 from pilothouse.config.virtualservice import VirtualService
 from pilothouse.model.hosts import expand_short_name, most_specific
-from pilothouse.resolve.matching import MESH
+from pilothouse.model.labels import Labels, labels_of
+from pilothouse.resolve.matching import MESH, Vantage
 from pilothouse.resolve.services import is_exported
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RoutingRule:
-    """A VirtualService. ``names`` maps each host as written to the full name that it means."""
+    """A VirtualService. ``names`` maps each host as written to the full name that it means.
+
+    ``selectors`` are its ``sourceLabels``, ``namespaces`` its ``sourceNamespace``s: all that it asks about a proxy.
+    """
 
     config: ConfigObject
     spec: VirtualService
     names: Mapping[str, str]
     gateways: tuple[str, ...]
+    selectors: frozenset[Labels]
+    namespaces: frozenset[str]
 
     @property
     def istio_name(self) -> str:
@@ -38,6 +44,11 @@ class RoutingRule:
     def targets(self) -> tuple[str, ...]:
         """The full names of all destinations, in order of appearance."""
         return tuple(dict.fromkeys(self.host_name(host) for host in destinations(self.spec)))
+
+    def narrowed(self, vantage: Vantage) -> Vantage:
+        """``vantage`` without what this rule does not ask for: whoever sees the same of it shares its routes."""
+        namespace = vantage.namespace if vantage.namespace in self.namespaces else ""
+        return replace(vantage, namespace=namespace, matched=vantage.matched & self.selectors)
 
     def host_name(self, host: str) -> str:
         """The full name of a host of this object."""
@@ -68,7 +79,15 @@ class RoutingRules:
         if known is not None and known.config is config and known.names == names:
             return known
         gateways = tuple(gateway_name(g, config.key.namespace) for g in spec.gateways or (MESH,))
-        return RoutingRule(config, spec, names, gateways)
+        matches = [match for http in spec.http for match in http.match]
+        return RoutingRule(
+            config=config,
+            spec=spec,
+            names=names,
+            gateways=gateways,
+            selectors=frozenset(labels_of(match.source_labels) for match in matches) - {()},
+            namespaces=frozenset(match.source_namespace for match in matches) - {""},
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,12 +62,18 @@ def proxy_table(
         if not domains:
             continue
         targets = [callees.get(name) for name in entry.rule.targets] if entry.rule is not None else []
-        slot = (HTTP_PROXY_TABLE, entry.host, vantage_of(entry.port), domains)
+        parts = (entry.rule, entry.callee, *targets)
+        vantage = vantage_of(entry.port) if entry.rule is None else entry.rule.narrowed(vantage_of(entry.port))
 
-        def make(*_: object, entry: Entry = entry, domains: tuple[str, ...] = domains) -> VirtualHostView:
-            return virtual_host(entry, domains, vantage_of(entry.port), callees)
+        def make(
+            *_: object, entry: Entry = entry, domains: tuple[str, ...] = domains, vantage: Vantage = vantage
+        ) -> VirtualHostView:
+            return virtual_host(entry, domains, vantage, callees)
 
-        hosts.append(memo.get(slot, make, entry.rule, entry.callee, *targets))
+        # Classes that see the same rule and the same callees share the view; those that do not keep one each.
+        asked = vantage if entry.rule is not None else entry.port
+        slot = (HTTP_PROXY_TABLE, entry.host, domains, asked, tuple(map(id, parts)))
+        hosts.append(memo.get(slot, make, *parts))
     return RouteTable(HEAD, tuple(sorted(hosts, key=lambda h: h.name)))
 
 

@@ -20,8 +20,9 @@ _ANY_ADDRESS = ("0.0.0.0", "::")
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """One virtual host, with the origins of the resource that it was in."""
+    """One virtual host, with the origins of the resource that it was in. ``name`` is without its table."""
 
+    name: str
     message: route_components_pb2.VirtualHost
     origins: tuple[Origin, ...]
 
@@ -73,8 +74,11 @@ def find_table(
 
 def table_of(message: route_pb2.RouteConfiguration, origins: tuple[Origin, ...], apart: Iterable[Resource]) -> Table:
     """A table from its message and the virtual hosts that travel apart from it."""
-    inside = (Host(host, origins) for host in message.virtual_hosts)
-    outside = (Host(route_components_pb2.VirtualHost.FromString(r.body), r.origins) for r in apart)
+    inside = (Host(host.name, host, origins) for host in message.virtual_hosts)
+    outside = (
+        Host(r.name.removeprefix(f"{message.name}/"), route_components_pb2.VirtualHost.FromString(r.body), r.origins)
+        for r in apart
+    )
     return Table(message.name, (*inside, *outside), message.ignore_port_in_host_matching, origins)
 
 

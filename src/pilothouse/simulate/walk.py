@@ -50,14 +50,14 @@ def _route(snapshot: Snapshot, request: Request, table: Table, steps: list[Step]
     host = find_virtual_host(table, request.authority)
     if host is None:
         return NoVirtualHost(table.name, request.authority)
-    steps.append(Step("virtual host", host.message.name, host.origins))
+    steps.append(Step("virtual host", host.name, host.origins))
     for number, route in enumerate(host.message.routes):
         if matches_route(route.match, request):
             steps.append(Step("route", route.name or f"{number}", route_origins(route, host)))
             outcome, further = decide(snapshot, route, request)
             steps.extend(further)
             return outcome
-    return NoRoute(host.message.name)
+    return NoRoute(host.name)
 
 
 def route_origins(route: route_components_pb2.Route, host: Host) -> tuple[Origin, ...]:

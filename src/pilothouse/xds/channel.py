@@ -113,16 +113,12 @@ class Channel:
     def release(self) -> None:
         """Forget everything that the subscription no longer covers: the client has dropped it."""
         covers = self.subscription.covers
-        for name in [name for name in self.ledger.held if not covers(name)]:
-            self.ledger.forget(name)
-        for name in [name for name in self.ledger.refusals if not covers(name)]:
-            del self.ledger.refusals[name]
+        self.ledger.forget_where(lambda name: not covers(name))
         self.forced = {name for name in self.forced if covers(name)}
 
     def restart_below(self, prefix: str) -> None:
         """The client has a new, empty owner for the names below ``prefix``: compare again, as if it held none."""
-        for name in [name for name in self.ledger.held if name.startswith(prefix)]:
-            self.ledger.forget(name)
+        self.ledger.forget_where(lambda name: name.startswith(prefix))
         self.compared = None
 
     def _candidates(self, snapshot: Snapshot, layers: Layers, changes: LayerChanges) -> Iterable[str]:

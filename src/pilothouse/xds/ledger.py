@@ -5,7 +5,7 @@ what it replaced, so a refusal restores exactly that: the client still holds the
 nonce; an unknown nonce is nobody's answer.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -123,6 +123,13 @@ class Ledger:
         self.refusals.pop(name, None)
         for batch in self.in_flight.values():
             batch.before.pop(name, None)
+
+    def forget_where(self, dropped: Callable[[str], bool]) -> None:
+        """``forget`` every name for which ``dropped`` holds, also names that are on their way."""
+        names = {*self.held, *self.refusals}
+        names.update(*(batch.before for batch in self.in_flight.values()))
+        for name in filter(dropped, names):
+            self.forget(name)
 
     def mark_overdue(self, now: float, patience: float) -> bool:
         """Mark every batch whose deadline has passed. Returns whether one was marked now."""

@@ -17,6 +17,13 @@ from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
+
+from pilothouse.compiler.mesh import MeshCompiler
+from pilothouse.model.proxy import Proxy, Role
+from pilothouse.model.service import Port, protocol_of
+from pilothouse.model.world import WorkloadDelta, World, fold
+from pilothouse.simulate.request import request_for
+from pilothouse.xds.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST, Snapshot
 from tests.worlds import (
     PROXY_PORT,
     ServiceBuilder,
@@ -29,13 +36,6 @@ from tests.worlds import (
     objects_of,
     services_of,
 )
-
-from pilothouse.compiler.mesh import MeshCompiler
-from pilothouse.model.proxy import Proxy, Role
-from pilothouse.model.service import Port, protocol_of
-from pilothouse.model.world import WorkloadDelta, World, fold
-from pilothouse.simulate.request import request_for
-from pilothouse.xds.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST, Snapshot
 
 CASES = Path(__file__).parent
 FILES: Mapping[str, tuple[tuple[str, type[Message]], ...]] = {

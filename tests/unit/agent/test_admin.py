@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 from aiohttp import web
-from tests.unit.agent.support import free_ports
 
 from pilothouse.agent.admin import (
     AdminUnavailable,
@@ -20,6 +19,7 @@ from pilothouse.agent.admin import (
     read_memory,
 )
 from pilothouse.agent.settings import Listen
+from tests.unit.agent.support import free_ports
 
 LISTENERS = b"""{"listener_statuses":[
  {"name":"a","local_address":{"socket_address":{"address":"127.0.0.2","port_value":15006}},

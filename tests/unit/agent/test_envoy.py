@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from tests.load import until
 
 from pilothouse.agent.admin import EnvoyAdmin
 from pilothouse.agent.envoy import Envoy, EnvoyCommand, Process, describe_exit, write_private
 from pilothouse.aio.tasks import Tasks
+from tests.load import until
 
 
 @pytest.mark.parametrize(

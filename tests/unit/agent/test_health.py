@@ -10,14 +10,14 @@ import pytest
 from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.load import until
-from tests.unit.agent.support import a_settings, free_ports
 
 from pilothouse.agent.health import Verdict, ask, fold_check, target_of, traffic_health, watch_app
 from pilothouse.agent.settings import CheckKind, HealthCheck, Listen
 from pilothouse.aio.cell import Cell
 from pilothouse.aio.tasks import Tasks
 from pilothouse.model.registration import EnvoyState, Health
+from tests.load import until
+from tests.unit.agent.support import a_settings, free_ports
 
 TWO_AND_THREE = HealthCheck(CheckKind.HTTP, unhealthy_threshold=2, healthy_threshold=3)
 

@@ -5,12 +5,12 @@ import socket
 from pathlib import Path
 
 import pytest
-from tests.unit.agent.support import a_settings, free_ports
 
 from pilothouse.agent.ports import require_free, why_not_bindable
 from pilothouse.agent.settings import Listen, uses_of
 from pilothouse.aio.tasks import Tasks
 from pilothouse.kit.errors import PortInUse
+from tests.unit.agent.support import a_settings, free_ports
 
 
 def held(where: Listen, *, shared: bool = False) -> socket.socket:

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import grpc
 import pytest
-from tests.load import until
-from tests.unit.agent.support import TOKEN, FakeControlPlane, a_settings, control_plane, free_ports, refuses
 
 from pilothouse.agent.registration import Patience, Registration, steady
 from pilothouse.agent.settings import AgentSettings
@@ -26,6 +24,8 @@ from pilothouse.model.registration import (
     Register,
     ToAgent,
 )
+from tests.load import until
+from tests.unit.agent.support import TOKEN, FakeControlPlane, a_settings, control_plane, free_ports, refuses
 
 READY = EnvoyState(live=True, ready=True, version="1.40.0", serving_since=5.0)
 IMPATIENT = Patience(answer=1.0, refused=0.1, wrong_token=0.1, leave=0.5)

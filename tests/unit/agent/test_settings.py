@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from tests.unit.agent.support import TOKEN, a_settings
 
 from pilothouse.agent.settings import (
     AgentSettings,
@@ -18,6 +17,7 @@ from pilothouse.agent.settings import (
     workload_of,
 )
 from pilothouse.model.proxy import Role
+from tests.unit.agent.support import TOKEN, a_settings
 
 
 def test_sound_settings_have_no_mistakes(tmp_path: Path) -> None:

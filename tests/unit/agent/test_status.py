@@ -10,7 +10,6 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
-from tests.unit.agent.support import TOKEN, a_settings, free_ports
 
 from pilothouse.agent.admin import AdminUnavailable, EnvoyAdmin
 from pilothouse.agent.envoy import Process
@@ -21,6 +20,7 @@ from pilothouse.agent.status import StatusParts, StatusServer, listen
 from pilothouse.agent.stream import Standing
 from pilothouse.kit.errors import PortInUse
 from pilothouse.model.registration import EnvoyState, Health
+from tests.unit.agent.support import TOKEN, a_settings, free_ports
 
 READY = Snapshot(
     Process(pid=1, starts=3),

@@ -3,7 +3,6 @@
 from typing import cast
 
 import pytest
-from tests.load import until
 
 from pilothouse.agent.admin import AdminUnavailable, EnvoyAdmin, ServerInfo, Stats
 from pilothouse.agent.envoy import Process
@@ -12,6 +11,7 @@ from pilothouse.agent.watch import PATIENCE_SECONDS, EnvoyWatch, explain_not_rea
 from pilothouse.aio.cell import Cell
 from pilothouse.aio.clock import ManualClock
 from pilothouse.aio.tasks import Tasks
+from tests.load import until
 
 INBOUND = Listen("127.0.0.2", 15006)
 PILOT = Listen("127.0.0.1", 15010)

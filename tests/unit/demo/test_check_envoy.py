@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestServer
 from pilothouse.agent.admin import AdminUnavailable
 from pilothouse.demo.check_envoy import EnvoyWitness, Mark, decode_effects, decode_ejected, decode_line, until
 
+PAGE = Path(__file__).parents[3] / "docs" / "reading-a-failed-request.md"
 REFUSED = (
     '[2026-01-01T09:26:53.589Z] "GET /slow?seconds=1 HTTP/1.1" 503 UO upstream_reset_before_response_started{overflow} '
     '- "-" 0 81 0 - "127.0.0.1" "curl/8.5.0" "3f0c" "localhost:8080" "-" outbound|9080||productpage.service.mesh '
@@ -40,6 +41,13 @@ def test_a_line_without_flags_has_none_and_one_with_several_has_each() -> None:
     assert cut is not None
     assert (plain.flags, plain.user_agent, plain.route) == (frozenset(), "Mozilla/5.0 (X11)", "default")
     assert (cut.flags, cut.route) == ({"UT", "DC"}, "a route")
+
+
+def test_the_lines_that_the_documentation_shows_are_read() -> None:
+    lines = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("[2")]
+    flags = [one.flags for line in lines if (one := decode_line(line))]
+    assert len(flags) == len(lines)
+    assert frozenset[str]().union(*flags) == {"UO", "UH", "UF", "URX", "UC", "UT", "NR", "DC", "DI", "FI"}
 
 
 @pytest.mark.parametrize("text", ["", "\n", "[2026] starting", PLAIN[: len(PLAIN) // 2]])

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,8 @@ from pilothouse.demo import talk
 from pilothouse.demo.talk import TalkRule
 
 RULES = (talk.ab_test, talk.circuit_breaker, talk.ejection, talk.fault, talk.canary)
+
+TUTORIAL = Path(__file__).parents[3] / "docs" / "tutorial-talk.md"
 
 Rule = Callable[[str], TalkRule]
 
@@ -31,6 +34,14 @@ def test_each_virtual_service_is_named_among_the_effects(rule: Rule) -> None:
 
 def test_a_policy_is_looked_for_at_the_cluster_that_the_gateway_uses() -> None:
     assert talk.ejection("service.consul").effects == ("outbound|9080||productpage.service.consul outlier_detection",)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_tutorial_shows_each_rule_as_it_is_played(rule: Rule) -> None:
+    made = rule("service.mesh")
+    text = TUTORIAL.read_text(encoding="utf-8")
+    assert f"$CONFIG/{made.file}`" in text
+    assert f"```yaml\n{made.text}```" in text
 
 
 def test_rules_have_files_of_their_own() -> None:

@@ -42,7 +42,7 @@ def the_table(*, ignores_port: bool = False, **hosts: tuple[str, ...]) -> Table:
 
 def chosen(table: Table, authority: str) -> str:
     found = find_virtual_host(table, authority)
-    return found.message.name if found is not None else ""
+    return found.name if found is not None else ""
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_table_is_inline_or_by_name_or_missing() -> None:
     inline = a_listener(route_config={"name": "own", "virtual_hosts": [{"name": "h", "domains": ["*"]}]})
     table = find_table(a_snapshot(), inline, connection_manager(inline))
     assert table is not None
-    assert (table.name, [host.message.name for host in table.hosts]) == ("own", ["h"])
+    assert (table.name, [host.name for host in table.hosts]) == ("own", ["h"])
     by_name = a_listener()
     assert find_table(a_snapshot(tables=()), by_name, connection_manager(by_name)) is None
 
@@ -112,4 +112,4 @@ def test_virtual_hosts_of_other_tables_do_not_count() -> None:
     listener = a_listener()
     table = find_table(snapshot, listener, connection_manager(listener))
     assert table is not None
-    assert [host.message.name for host in table.hosts] == ["x"]
+    assert [host.name for host in table.hosts] == ["x"]

@@ -1,12 +1,12 @@
 """A request through a whole snapshot, by hand-made messages and by the words of the domain."""
 
 import pytest
-from tests.worlds import a_gateway, a_service, a_sidecar, a_workload, ask, compile_snapshot, world_of
 
 from pilothouse.compiler.mesh import MeshCompiler
 from pilothouse.simulate.request import Request, request_for
 from pilothouse.simulate.verdict import NoListener, NoRoute, NoVirtualHost, Undecided
 from pilothouse.simulate.walk import normalized, simulate_request
+from tests.worlds import a_gateway, a_service, a_sidecar, a_workload, ask, compile_snapshot, world_of
 
 from .support import AT, a_cluster, a_host, a_listener, a_route, a_snapshot, endpoints_of
 
