@@ -3,6 +3,7 @@
 Each test is a fact about stock Envoy on which the stream machines rely (ARCHITECTURE.md, "What Envoy expects").
 """
 
+import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -42,6 +43,12 @@ def a_cluster_that_fails_late(name: str) -> Resource:
     message = cluster_pb2.Cluster.FromString(a_cluster(name, TrafficPolicy(balancing=RingHash(1024))).body)
     message.ring_hash_lb_config.maximum_ring_size.value = 10
     return seal(name, message, ORIGIN, follows=((ENDPOINT, name),))
+
+
+async def eventually_no_cluster_warms(envoy: RealEnvoy) -> None:
+    async with asyncio.timeout(5):
+        while await envoy.names("dynamic_warming_clusters"):
+            await asyncio.sleep(0.02)
 
 
 @dataclass
@@ -180,7 +187,7 @@ async def test_a_refused_cluster_does_not_hold_back_the_others(scene):
     assert await scene.envoy.answers(scene.port, 200) == "the app"
 
 
-async def test_a_cluster_that_fails_late_is_stuck_and_does_not_hold_back_the_others_for_ever(scene):
+async def test_a_cluster_that_fails_late_is_refused_by_name_and_does_not_stay_behind_warming(scene):
     good = scene.snapshot()
     mixed = dataclasses.replace(
         good,
@@ -194,9 +201,10 @@ async def test_a_cluster_that_fails_late_is_stuck_and_does_not_hold_back_the_oth
     )
     scene.control.publish(mixed)
 
-    status = await scene.control.reaches(CLUSTER, SyncState.STUCK)
-    assert "late" in status.outstanding
+    status = await scene.control.reaches(CLUSTER, SyncState.REFUSED)
+    assert [r.name for r in status.refusals] == ["late"]
     assert await scene.envoy.answers(scene.port, 200) == "the app"
+    await eventually_no_cluster_warms(scene.envoy)
 
     scene.control.publish(good)
     await scene.control.synced()
@@ -316,3 +324,19 @@ async def test_routes_are_not_named_before_they_are_asked_for(scene):
     await scene.control.synced()
     assert scene.control.counters.sent_resources["RDS"] == 1
     assert scene.control.status(ROUTE).resources == 1
+
+
+async def test_a_change_that_fails_late_leaves_the_last_good_cluster_serving_and_nothing_warming(scene):
+    scene.control.publish(scene.snapshot())
+    await scene.envoy.answers(scene.port, 200)
+    late = a_cluster_that_fails_late("one")
+    layers = {**scene.snapshot().layers, **a_snapshot(clusters=[late]).layers}
+    scene.control.publish(dataclasses.replace(scene.snapshot(), layers=layers))
+
+    status = await scene.control.reaches(CLUSTER, SyncState.REFUSED)
+    assert [r.name for r in status.refusals] == ["one"]
+    await eventually_no_cluster_warms(scene.envoy)
+    assert await scene.envoy.get(scene.port) == (200, "the app")
+
+    scene.control.publish(scene.snapshot(policy=SLOW_TO_CONNECT))
+    await scene.control.synced(deadline=3)

@@ -16,7 +16,14 @@ from tests.worlds import HTTP, ServiceBuilder, a_gateway, a_port, a_service, a_s
 NAMES = ("reviews", "ratings", "stock")
 NAMESPACES = ("default", "shop")
 REGISTRIES = ("consul", "embedded")
-HOSTS = (*(f"{name}.service.mesh" for name in NAMES), "files.example.com", "*.service.mesh", "reviews", "nowhere.mesh")
+HOSTS = (
+    "reviews.service.mesh",
+    "reviews",
+    "ratings.service.mesh",
+    "files.example.com",
+    "*.service.mesh",
+    "nowhere.mesh",
+)
 PORTS: tuple[tuple[Port, ...], ...] = (
     (HTTP,),
     (HTTP, a_port(80)),
@@ -202,6 +209,33 @@ CHANGES: st.SearchStrategy[Change] = st.one_of(
     edges(),
     WORKLOADS,
 )
+
+START: tuple[Change, ...] = (
+    *(PutService(a_service(name).with_endpoints("v1", "v2")) for name in NAMES),
+    PutObject(
+        "edge.yaml",
+        document(
+            "Gateway",
+            "edge",
+            "default",
+            "",
+            "selector: {istio: ingressgateway}\n"
+            "servers: [{port: {number: 8080, name: p, protocol: HTTP}, hosts: ['*']}]\n",
+        ),
+    ),
+    PutObject(
+        "0-default-two.yaml",
+        document(
+            "DestinationRule",
+            "two-0",
+            "default",
+            "",
+            "host: reviews\nsubsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]\n",
+        ),
+    ),
+)
+"""What every history begins with: services, a rule with subsets, and an edge, so that later changes meet something."""
+HISTORIES = st.lists(CHANGES, min_size=4, max_size=12).map(lambda changes: [*START, *changes])
 
 
 @dataclass

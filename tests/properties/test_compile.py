@@ -3,29 +3,30 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
 
+from envoy.config.route.v3 import route_components_pb2
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mesh_worlds import CHANGES, NAMESPACES, PROXIES, Change, Files, PutObject, delta_of
+from mesh_worlds import HISTORIES, NAMESPACES, PROXIES, Change, Files, delta_of
 
 from pilothouse.compiler.mesh import MeshCompiler
 from pilothouse.kit.origin import Origin
 from pilothouse.model.proxy import Proxy
 from pilothouse.model.world import Delta, World, fold
 from pilothouse.resolve.classify import ProxyClass, classify
+from pilothouse.resolve.view import BLACK_HOLE
 from pilothouse.xds.resource import CLUSTER, ENDPOINT, ROUTE, VIRTUAL_HOST, ResourceSet, Snapshot
-from tests.closure import violations
+from tests.closure import routes_of, violations
 from tests.worlds import a_gateway, a_sidecar, compile_snapshot, compile_snapshots, content_of
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = (CLUSTER, ENDPOINT, ROUTE, VIRTUAL_HOST)
 STABLE = settings(
-    derandomize=True, database=None, deadline=None, max_examples=60, suppress_health_check=list(HealthCheck)
+    derandomize=True, database=None, deadline=None, max_examples=50, suppress_health_check=list(HealthCheck)
 )
-HISTORIES = st.lists(CHANGES, min_size=1, max_size=12)
 
 
 def deltas_of(history: Iterable[Change]) -> list[Delta]:
@@ -142,13 +143,12 @@ def test_equal_class_keys_mean_equal_output(history: list[Change], fleet: list[P
 
 def everything() -> Sequence[str]:
     """Digests of a rich world's snapshots. Run in other processes, too."""
-    history = st.lists(CHANGES, min_size=12, max_size=12)
     found: list[str] = []
 
-    @settings(STABLE, max_examples=5)
-    @given(history)
-    def collect(changes: list[Change]) -> None:
-        world = fold(World(), deltas_of(changes))
+    @settings(STABLE, max_examples=8)
+    @given(HISTORIES)
+    def collect(history: list[Change]) -> None:
+        world = fold(World(), deltas_of(history))
         found.extend(content_of(snapshot) for snapshot in compile_snapshots(world, PROXIES))
 
     collect()
@@ -169,22 +169,36 @@ def test_bytes_do_not_depend_on_the_order_of_hashes() -> None:
     assert first == second
 
 
+def kinds_of(route: route_components_pb2.Route) -> Iterator[str]:
+    """What is remarkable about a route."""
+    answer = route.direct_response.body.inline_string
+    yield from (
+        text for text in ("defines the subset", "is known here", "has no port", "has to name") if text in answer
+    )
+    if route.route.hash_policy:
+        yield "hash"
+    shares = route.route.weighted_clusters.clusters
+    if any("|v1|" in name for name in (route.route.cluster, *(share.name for share in shares))):
+        yield "subset"
+    if shares:
+        yield "split"
+    if any(share.name == BLACK_HOLE for share in shares):
+        yield "missing share"
+
+
 def test_histories_reach_the_interesting_places() -> None:
     """The strategies are worth something only if routes, rules and gateways meet."""
     seen: set[str] = set()
 
-    @settings(STABLE, max_examples=60)
+    @settings(STABLE, max_examples=150)
     @given(HISTORIES)
     def collect(history: list[Change]) -> None:
         world = fold(World(), deltas_of(history))
-        for snapshot in compile_snapshots(world, PROXIES):
-            for resource in snapshot.resources(VIRTUAL_HOST):
-                seen.update(
-                    word
-                    for word in (b"weighted", b"v1|", b"no DestinationRule", b"no service")
-                    if word in resource.body
-                )
-        seen.update("object" for change in history if isinstance(change, PutObject))
+        for proxy, snapshot in zip(PROXIES, compile_snapshots(world, PROXIES), strict=True):
+            for name, route in routes_of(snapshot):
+                table = name.partition("/")[0] if "/" in name else "inbound"
+                seen.update((proxy.role, table, *kinds_of(route)))
 
     collect()
-    assert len(seen) >= 4
+    expected = {"defines the subset", "is known here", "has no port", "subset", "hash", "split", "missing share"}
+    assert expected | {"inbound", "http_proxy", "http.8080", "http.8081"} <= seen

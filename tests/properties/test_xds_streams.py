@@ -12,6 +12,7 @@ from pilothouse.xds.resource import (
     ENDPOINT,
     LISTENER,
     ROUTE,
+    SHORT_NAMES,
     VIRTUAL_HOST,
     Resource,
     Snapshot,
@@ -38,8 +39,19 @@ def some_of(names: str) -> st.SearchStrategy[list[str]]:
     return st.lists(st.sampled_from(names), unique=True, max_size=len(names)).map(sorted)
 
 
+class World:
+    """A snapshot that a failing example prints on a few lines."""
+
+    def __init__(self, layers: dict[str, list[Resource]]) -> None:
+        self.snapshot = Snapshot({t: (resource_set(*resources),) for t, resources in layers.items()})
+
+    def __repr__(self) -> str:
+        listed = ((t, self.snapshot.resources(t)) for t in self.snapshot.layers)
+        return " ".join(f"{SHORT_NAMES[t]}=[{' '.join(f'{r.name}:{r.version}' for r in found)}]" for t, found in listed)
+
+
 @st.composite
-def snapshots(draw: Any, *, bad: bool, hosts: bool) -> Snapshot:
+def worlds(draw: Any, *, bad: bool, hosts: bool) -> World:
     """A closed snapshot: whatever a route or virtual host names is there. ``bad`` mixes in what Envoy refuses."""
     revision = st.sampled_from(["1", "2", "bad"] if bad else ["1", "2"])
     clusters = draw(some_of(CLUSTERS))
@@ -66,7 +78,7 @@ def snapshots(draw: Any, *, bad: bool, hosts: bool) -> Snapshot:
         for owner, domain in zip(owners, domains if not bad else owners, strict=False):
             body = references()
             layers[VIRTUAL_HOST].append(made(f"{route}/{owner}", f"{versioned(body)}@{domain}", body))
-    return Snapshot({t: (resource_set(*resources),) for t, resources in layers.items()})
+    return World(layers)
 
 
 def wanted_by(proxy: DeltaProxy | SotwProxy, type_url: str, snapshot: Snapshot) -> dict[str, str]:
@@ -99,7 +111,7 @@ class DeltaMachine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def publish(self, data: st.DataObject) -> None:
-        self.newest = data.draw(snapshots(bad=self.bad, hosts=True))
+        self.newest = data.draw(worlds(bad=self.bad, hosts=True)).snapshot
         self.proxy.offer(self.newest)
         assert self.proxy.stream.offered is self.newest
 
@@ -181,7 +193,7 @@ class BothVariants(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def publish(self, data: st.DataObject) -> None:
-        self.newest = data.draw(snapshots(bad=False, hosts=False))
+        self.newest = data.draw(worlds(bad=False, hosts=False)).snapshot
         self.delta.offer(self.newest)
         self.sotw.offer(self.newest)
 

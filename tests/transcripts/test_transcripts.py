@@ -59,7 +59,7 @@ def resource(type_url: str, spelling: str) -> Resource:
         follows = ((ENDPOINT, name),)
     if type_url == ROUTE and not spelling.endswith("!"):
         follows = ((VIRTUAL_HOST, f"{name}/"),)
-    return Resource(name, version or "1", b"", (FileOrigin(f"{name.replace('/', '-')}.yaml", 3),), follows)
+    return Resource(name, version or "1", f"{name}:{version}".encode(), (FileOrigin(f"{name.replace('/', '-')}.yaml", 3),), follows)
 
 
 def stand_in(type_url: str, name: str) -> Resource | None:

@@ -9,7 +9,7 @@ from typing import Final
 import typer
 
 from pilothouse.cli.agent_options import AgentOptions, decode_agent
-from pilothouse.cli.options import NO_WRAP, command_of
+from pilothouse.cli.options import CONTEXT, command_of
 
 EXAMPLE: Final = """
 Example: pilothouse agent --token-file t --name reviews-v1 --address 127.44.0.3
@@ -20,7 +20,7 @@ Example: pilothouse agent --token-file t --name reviews-v1 --address 127.44.0.3
 def declare(app: typer.Typer) -> None:
     """Add the group."""
     group = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
-    group.callback(context_settings=NO_WRAP, epilog=EXAMPLE)(command_of(AgentOptions, agent))
+    group.callback(context_settings=CONTEXT, epilog=EXAMPLE)(command_of(AgentOptions, agent))
     app.add_typer(group, name="agent")
 
 

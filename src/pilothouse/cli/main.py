@@ -9,7 +9,7 @@ from typing import Annotated, Final, TypeAlias
 import typer
 
 from pilothouse.cli import agent, serve, status, up
-from pilothouse.cli.options import NO_WRAP
+from pilothouse.cli.options import CONTEXT
 from pilothouse.kit.errors import PilothouseError, SettingsError
 
 FAILED: Final = 1
@@ -18,7 +18,7 @@ INTERRUPTED: Final = 130
 
 app: Final = typer.Typer(
     name="pilothouse",
-    context_settings=NO_WRAP,
+    context_settings=CONTEXT,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=True,

@@ -7,12 +7,15 @@ parameters; this turns the fields of a dataclass into that signature instead. It
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
 from inspect import Parameter, Signature
-from typing import Any, Final, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, Final, TypeVar, get_type_hints
 
-NO_WRAP: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+CONTEXT: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 """Click's context settings for every command."""
 
-T = TypeVar("T")
+T = TypeVar("T", bound="DataclassInstance")
 
 
 def command_of(options: type[T], work: Callable[[T], None]) -> Callable[..., None]:
@@ -21,7 +24,7 @@ def command_of(options: type[T], work: Callable[[T], None]) -> Callable[..., Non
     The name and the docstring, which is the command's help, are those of ``work``.
     """
     hints = get_type_hints(options, include_extras=True)
-    described = [field for field in fields(options) if field.init]  # type: ignore[arg-type]  # any dataclass will do
+    described = fields(options)
 
     def command(**values: Any) -> None:
         work(options(**values))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pilothouse.cli.log_format import LogFormat, LogFormatOption
-from pilothouse.cli.options import NO_WRAP, command_of
+from pilothouse.cli.options import CONTEXT, command_of
 
 if TYPE_CHECKING:
     from pilothouse.server.settings import ServerSettings
@@ -37,7 +37,7 @@ class ServeOptions:
 
 def declare(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("serve", context_settings=NO_WRAP)(command_of(ServeOptions, serve))
+    app.command("serve", context_settings=CONTEXT)(command_of(ServeOptions, serve))
 
 
 def serve(options: ServeOptions) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from pilothouse.cli.options import NO_WRAP, command_of
+from pilothouse.cli.options import CONTEXT, command_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,7 +60,7 @@ class Target:
 
 def declare(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("status", context_settings=NO_WRAP)(command_of(StatusOptions, status))
+    app.command("status", context_settings=CONTEXT)(command_of(StatusOptions, status))
 
 
 def status(options: StatusOptions) -> None:

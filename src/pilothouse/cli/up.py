@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pilothouse.cli.options import NO_WRAP, command_of
+from pilothouse.cli.options import CONTEXT, command_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class UpOptions:
 
 def declare(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("up", context_settings=NO_WRAP)(command_of(UpOptions, up))
+    app.command("up", context_settings=CONTEXT)(command_of(UpOptions, up))
 
 
 def up(options: UpOptions) -> None:

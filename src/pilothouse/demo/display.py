@@ -52,10 +52,11 @@ class Display:
         if not self._on_terminal:
             yield
             return
-        with Live(console=self.console, refresh_per_second=12) as live:
-            self._live = live
-            yield
-        self._live = None
+        with Live(console=self.console, refresh_per_second=12) as self._live:
+            try:
+                yield
+            finally:
+                self._live = None
 
     def show(self, progress: Progress) -> None:
         """The newest state."""

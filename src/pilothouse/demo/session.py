@@ -51,7 +51,9 @@ async def run_session(options: SessionOptions) -> int:
         display.tell(f"Kept: {folder}")
     if interrupts.killed:
         return KILLED_STATUS
-    return 0 if status is None else status
+    if status is None:
+        return 1 if options.check else 0  # A check that was cut short did not pass.
+    return status
 
 
 def refuse_unknown_row(name: str | None) -> None:

@@ -313,6 +313,13 @@ PORT_CONFLICT: Final = ProblemCode(
     "Two sources describe one port of a service differently. The first one counts, in order of source and age.",
     "Make the sources agree on the protocol of the port, or let only one of them describe the service.",
 )
+RESOLUTION_CONFLICT: Final = ProblemCode(
+    "resolution-conflict",
+    Severity.WARNING,
+    "Two sources find the addresses of one service in different ways, and their endpoints cannot serve together. Only "
+    "the endpoints of the first one count, in order of source and age.",
+    "Give the service the same resolution everywhere, or let only one source describe it.",
+)
 SUBSET_ALREADY_DEFINED: Final = ProblemCode(
     "subset-already-defined",
     Severity.WARNING,
@@ -320,7 +327,7 @@ SUBSET_ALREADY_DEFINED: Final = ProblemCode(
     "Rename one of the subsets, or remove it.",
 )
 
-RESOLVE_CODES: Final = (PORT_CONFLICT, SUBSET_ALREADY_DEFINED)
+RESOLVE_CODES: Final = (PORT_CONFLICT, RESOLUTION_CONFLICT, SUBSET_ALREADY_DEFINED)
 
 # --- sources: files that cannot be taken at their word ------------------------------------------------------------
 

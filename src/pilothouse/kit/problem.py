@@ -60,7 +60,7 @@ class Problem:
         return self.code.severity is Severity.ERROR
 
     def __str__(self) -> str:
-        where = f" at {self.path}" if self.path else ""
+        where = f" ({self.path})" if self.path else ""
         subject = f" {self.origin.subject}:" if self.origin.subject else ""
         way_out = self.remedy or self.code.remedy
         return f"{self.origin}: {self.severity} [{self.code.code}]{subject} {self.message}{where}. {way_out}"

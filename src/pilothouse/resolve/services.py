@@ -12,7 +12,7 @@ from msgspec import structs
 
 from pilothouse.config.objects import ConfigObject
 from pilothouse.config.serviceentry import Location, ServiceEntry
-from pilothouse.kit.codes import PORT_CONFLICT
+from pilothouse.kit.codes import PORT_CONFLICT, RESOLUTION_CONFLICT
 from pilothouse.kit.memo import IdentityMemo
 from pilothouse.kit.problem import Problem
 from pilothouse.model.labels import labels_of
@@ -93,7 +93,7 @@ class ServiceMerge:
         for key in sorted(parts):
             arguments = tuple(part for pair in parts[key] for part in pair)
             by_host.setdefault(key.host, []).append(self.merged.get(key, merge_service, *arguments))
-            problems += port_conflicts(parts[key])
+            problems += conflicts(parts[key])
         self.memo.sweep()
         self.merged.sweep()
         ordered = {h: tuple(sorted(by_host[h], key=age)) for h in sorted(by_host)}
@@ -106,28 +106,64 @@ def age(service: MeshService) -> tuple[str, str]:
 
 
 def merge_service(*parts: object) -> MeshService:
-    """One service from alternating services and endpoint sets: the first describes it, all serve it.
+    """One service from alternating services and endpoint sets: the first describes it, all that may serve it do.
 
-    Ports are united by number; where sources disagree about a port, the first wins (``port_conflicts`` says so).
+    Ports are united by number; where sources disagree, the first wins (``conflicts`` says so).
     """
     services = [p for p in parts if isinstance(p, Service)]
     endpoints = [p for p in parts if isinstance(p, tuple)]
     first = services[0]
     if len(services) == 1:
         return MeshService(first, endpoints[0])
-    ports: dict[int, Port] = {}
-    for service in services:
-        for port in service.ports:
-            ports.setdefault(port.number, port)
-    united = tuple(sorted(ports.values()))
-    names = [{p.name: ports[p.number].name for p in s.ports} for s in services]
+    ports = united_ports(services)
+    united = tuple(ports[number] for number in sorted(ports))
     everyone = tuple(
-        structs.replace(e, service_port=name_of.get(e.service_port, e.service_port))
-        for name_of, group in zip(names, endpoints, strict=True)
-        for e in group
+        structs.replace(endpoint, service_port=names.get(endpoint.service_port, endpoint.service_port))
+        for service, group in zip(services, endpoints, strict=True)
+        if serves_with(first, service)
+        for names in ({p.name: ports[p.number].name for p in service.ports},)
+        for endpoint in group
     )
     same = united == first.ports
     return MeshService(first if same else structs.replace(first, ports=united), everyone)
+
+
+def united_ports(services: Iterable[Service]) -> dict[int, Port]:
+    """The ports of all, by number. A later one whose name another number has already is named apart."""
+    ports: dict[int, Port] = {}
+    taken: set[str] = set()
+    for port in (port for service in services for port in service.ports):
+        if port.number not in ports:
+            known = structs.replace(port, name=f"{port.name}-{port.number}") if port.name in taken else port
+            ports[port.number] = known
+            taken.add(known.name)
+    return ports
+
+
+def serves_with(first: Service, other: Service) -> bool:
+    """Whether the endpoints of ``other`` serve beside those of ``first``.
+
+    A cluster finds its endpoints in one way: names among addresses, or a second name in a round-robin record, would be
+    refused by Envoy.
+    """
+    return other is first or (other.resolution is first.resolution is not Resolution.DNS_ROUND_ROBIN)
+
+
+def conflicts(parts: list[tuple[Service, tuple[Endpoint, ...]]]) -> list[Problem]:
+    """A Problem for each source that describes a service otherwise than the first: its resolution, or a port."""
+    first = parts[0][0]
+    problems = [
+        Problem(
+            RESOLUTION_CONFLICT,
+            "",
+            f"{service.host} has the resolution {service.resolution} here and {first.resolution} at {first.origin}, "
+            "which counts, so the endpoints given here are left out",
+            service.origin,
+        )
+        for service, _ in parts
+        if not serves_with(first, service)
+    ]
+    return problems + port_conflicts(parts)
 
 
 def port_conflicts(parts: list[tuple[Service, tuple[Endpoint, ...]]]) -> list[Problem]:

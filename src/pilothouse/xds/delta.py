@@ -10,7 +10,8 @@ from typing import Final
 from pilothouse.xds.channel import Channel, Plan
 from pilothouse.xds.ledger import Batch, Item, Trial, name_of
 from pilothouse.xds.protocol import DeltaRequest, DeltaResponse
-from pilothouse.xds.resource import LISTENER, ROUTE, VIRTUAL_HOST, Snapshot
+from pilothouse.xds.reasons import names_in
+from pilothouse.xds.resource import CLUSTER, LISTENER, ROUTE, VIRTUAL_HOST, Resource, Snapshot
 from pilothouse.xds.rounds import RoundStream
 from pilothouse.xds.settings import StreamSettings
 from pilothouse.xds.subscription import WILDCARD, route_of, wildcard_when_empty
@@ -122,6 +123,10 @@ class DeltaStream(RoundStream[DeltaResponse]):
             channel.ledger.accept(batch)
             if trial is not None:
                 trial.accepted += 1
+        elif named := self._blamed(channel, batch, error):
+            self._refuse_named(channel, batch, named, error, now)
+            if trial is not None:
+                trial.refused.extend(named)
         elif len(items) > 1:
             channel.ledger.revert(batch)
             self._try_each(channel, batch, items, now)
@@ -133,6 +138,33 @@ class DeltaStream(RoundStream[DeltaResponse]):
                 trial.refused.append(items[0])
         if trial is not None:
             self._conclude(channel, batch, trial, now)
+
+    @staticmethod
+    def _blamed(channel: Channel, batch: Batch, error: str) -> list[Resource]:
+        """The resources that the proxy refused by name, having taken the others. It does so for these types only."""
+        if channel.type_url not in (CLUSTER, LISTENER):
+            return []
+        blamed = names_in(error, batch.names)
+        return [resource for resource in batch.resources if resource.name in blamed]
+
+    def _refuse_named(
+        self, channel: Channel, batch: Batch, blamed: Sequence[Resource], error: str, now: float
+    ) -> None:
+        """Put the blamed down as refused, and for clusters take them back.
+
+        A cluster may fail so late that it stays behind, warming for ever, and sent again it would be "unchanged" and
+        be acknowledged. The last good version replaces it; where there was none, it is removed.
+        """
+        channel.ledger.revert_names(batch, (resource.name for resource in blamed))
+        for resource in blamed:
+            channel.ledger.refuse(batch, resource, error)
+            previous = batch.before.get(resource.name)
+            if channel.type_url != CLUSTER or (previous is not None and not previous.body):
+                continue
+            plan = Plan(removed=[resource.name]) if previous is None else Plan(resources=[previous])
+            restoring = self._dispatch(channel, plan, now)
+            if restoring is not None:
+                restoring.restores = True
 
     def _try_each(self, channel: Channel, refused: Batch, items: Sequence[Item], now: float) -> None:
         """Send each item alone, unless a later response overtook it: the good get in, the culprit stands alone."""

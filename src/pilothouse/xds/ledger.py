@@ -5,7 +5,7 @@ what it replaced, so a refusal restores exactly that: the client still holds the
 nonce; an unknown nonce is nobody's answer.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -15,6 +15,10 @@ from pilothouse.xds.resource import Resource
 
 Item: TypeAlias = Resource | str
 """One part of a response: a resource, or the name of a removal."""
+
+
+UNKNOWN: Final = ""
+"""The version of what a client may or may not hold."""
 
 
 @dataclass(slots=True)
@@ -31,6 +35,7 @@ class Batch:
     """One response that has not been answered.
 
     ``before`` is what the client held of the names in it; ``order`` counts the responses of the type.
+    ``restores``: it takes back what was refused, so its acceptance does not settle the refusal.
     """
 
     nonce: str
@@ -41,6 +46,7 @@ class Batch:
     sent_at: float
     overdue: bool = False
     trial: Trial | None = None
+    restores: bool = False
 
     @property
     def items(self) -> tuple[Item, ...]:
@@ -82,21 +88,36 @@ class Ledger:
     def accept(self, batch: Batch) -> None:
         """The client took this batch: what was refused of these names before is settled."""
         del self.in_flight[batch.nonce]
-        if self.refusals:
+        if self.refusals and not batch.restores:
             for name in batch.names:
                 self.refusals.pop(name, None)
 
-    def revert(self, batch: Batch) -> None:
-        """The client took nothing of this batch: it holds what it held before."""
+    def revert(self, batch: Batch, *, partly_taken: bool = False) -> None:
+        """The client took nothing of this batch: it holds what it held before.
+
+        ``partly_taken`` says that it may have taken some. What a later batch carries too is then held in an unknown
+        version, which differs from every other and can be removed; the rest the caller sends again.
+        """
         del self.in_flight[batch.nonce]
         for name, previous in batch.before.items():
             successor = self.successor(batch, name)
             if successor is not None:
-                successor.before[name] = previous
+                successor.before[name] = Resource(name, UNKNOWN, b"") if partly_taken else previous
             elif previous is None:
                 self.held.pop(name, None)
             else:
                 self.held[name] = previous
+
+    def revert_names(self, batch: Batch, names: Iterable[str]) -> None:
+        """The client took this batch but for ``names``, of which it holds what it held before."""
+        refused = {name: batch.before[name] for name in names if name in batch.before}
+        self.accept(batch)
+        for name, previous in refused.items():
+            if self.successor(batch, name) is None:
+                if previous is None:
+                    self.held.pop(name, None)
+                else:
+                    self.held[name] = previous
 
     def refuse(self, batch: Batch, item: Item, reason: str) -> None:
         """Put one item of a reverted batch down as refused. It is not sent again in that version."""

@@ -16,6 +16,13 @@ def progress(app: State, sidecar: State, reason: str = "") -> Progress:
     return Progress((Line("control plane", (Part("", State.READY),)), workload))
 
 
+class Terminal(io.StringIO):
+    """Somebody looks."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 class BrokenPipe(io.StringIO):
     """A reader who is gone."""
 
@@ -44,6 +51,20 @@ def test_on_a_terminal_every_part_has_its_state_and_what_it_waits_for() -> None:
     lines = [line.split() for line in file.getvalue().splitlines()]
     assert lines[0] == ["control", "plane", "●", "ready"]
     assert " ".join(lines[1]) == ("reviews-v1 · app starting ◐ sidecar registered envoy waits for its configuration")
+
+
+def test_a_picture_that_lives_ends_with_the_newest_state_and_events_stay_readable() -> None:
+    file = Terminal()
+    display = Display(file)
+    with display.starting():
+        display.show(progress(State.STARTING, State.STARTING))
+        display.tell("reviews-v1 app was killed by SIGKILL")
+        display.show(progress(State.READY, State.READY))
+    display.tell("afterwards")
+    text = file.getvalue()
+    assert "reviews-v1 app was killed by SIGKILL" in text
+    assert "● app ready" in text.rpartition("starting")[2]
+    assert text.endswith("afterwards\n")
 
 
 def test_the_summary_says_where_to_click_what_to_try_and_where_things_are() -> None:

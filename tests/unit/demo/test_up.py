@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from pilothouse.demo.config import starting_files
-from pilothouse.demo.plan import MeshPlan
+from pilothouse.demo.plan import Kind, MeshPlan, ProcessPlan
 from pilothouse.demo.ports import proposals
+from pilothouse.demo.progress import Progress, State
 from pilothouse.demo.runtime import find_runs
-from pilothouse.demo.up import MeshOptions, RunningMesh
+from pilothouse.demo.up import MeshNotReady, MeshOptions, RunningMesh
 from pilothouse.kit.errors import PortInUse, SettingsError
 from pilothouse.server.settings_file import load_settings
 
@@ -107,3 +108,38 @@ async def test_logs_stay_after_a_failure_and_when_asked(root: Path, port: int) -
         pass
     assert names(root / str(port)) == ["logs"]
     assert kept.kept == (kept.log_folder,)
+
+
+async def test_a_mesh_that_does_not_come_up_says_what_is_missing(root: Path, port: int) -> None:
+    with pytest.raises(MeshNotReady) as caught:
+        async with RunningMesh(MeshOptions(port, root=root)) as mesh:
+            await mesh.wait_ready(0.2)
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "the mesh is not ready after 0.2 s:"
+    assert "reviews-v1 sidecar: starting" in lines
+    assert lines[-1] == f"The logs are in {mesh.log_folder}"
+    assert mesh.kept == (mesh.log_folder,)
+
+
+async def test_a_process_that_fails_again_and_again_ends_the_wait_with_its_last_words(root: Path, port: int) -> None:
+    async with RunningMesh(MeshOptions(port, root=root)) as mesh:
+        failing = ("timeit", "-n1", "-r1", "raise SystemExit('no Envoy was found')")
+        mesh.processes.start([ProcessPlan("ratings-v1 sidecar", Kind.SIDECAR, failing, (), f"{mesh.log_folder}/a.log")])
+        with pytest.raises(
+            MeshNotReady, match=r"ratings-v1 sidecar ended with exit code 1, 4 times in a row(.|\n)*no Envoy"
+        ):
+            await mesh.wait_ready(60)
+
+
+async def test_a_mesh_that_does_not_converge_names_who_waits(root: Path, port: int) -> None:
+    async with RunningMesh(MeshOptions(port, root=root)) as mesh:
+        with pytest.raises(MeshNotReady, match=r"not every proxy took the configuration within 0\.2 s: control plane"):
+            await mesh.wait_converged(0.2)
+
+
+async def test_a_watcher_sees_the_first_state_before_anything_answers(root: Path, port: int) -> None:
+    seen: list[Progress] = []
+    async with RunningMesh(MeshOptions(port, root=root)) as mesh:
+        await mesh.start(seen.append)
+        mesh.kill()
+    assert {part.state for _, part in seen[0].parts} == {State.STARTING}
