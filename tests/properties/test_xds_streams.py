@@ -65,7 +65,7 @@ def worlds(draw: Any, *, bad: bool, hosts: bool) -> World:
         return f"{draw(revision)}[{body}]"
 
     layers: dict[str, list[Resource]] = {t: [] for t in TYPES}
-    layers[CLUSTER] = [made(n, draw(revision), follows=((ENDPOINT, n),)) for n in clusters]
+    layers[CLUSTER] = [made(n, draw(revision), "cluster", follows=((ENDPOINT, n),)) for n in clusters]
     layers[ENDPOINT] = [made(n, draw(st.sampled_from("12"))) for n in clusters]
     layers[LISTENER] = [made(n, versioned(body), body) for n, body in listeners.items()]
     for route in routes:

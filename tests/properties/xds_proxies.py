@@ -98,13 +98,16 @@ class DeltaProxy(Proxy):
 
     def deliver_response(self) -> None:
         response = self.inbox.popleft()
-        bad = any(is_bad(resource) for resource in response.resources) or self._duplicates_domain(response)
-        if not bad or (self.applies_good and response.type_url in (CLUSTER, LISTENER)):
+        blamed = [f"{resource.name}: bad" for resource in response.resources if is_bad(resource)]
+        bad = bool(blamed) or self._duplicates_domain(response)
+        partly = bad and self.applies_good and response.type_url in (CLUSTER, LISTENER)
+        if partly or not bad:
             self._apply(response)
         if bad:
             self.refused += 1
+            error = f"Error adding/updating cluster(s) {', '.join(blamed)}" if partly else "refused"
             self.ever_refused |= {r.name for r in response.resources if response.type_url == CLUSTER and is_bad(r)}
-            self.outbox.append(DeltaRequest(response.type_url, nonce=response.nonce, error="refused"))
+            self.outbox.append(DeltaRequest(response.type_url, nonce=response.nonce, error=error))
             if response.type_url == CLUSTER:
                 self.open(LISTENER)
         elif response.type_url == CLUSTER:

@@ -6,9 +6,9 @@ silence. Source: istio-behaviour §2.1, §12.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final
 
 from pilothouse.config import virtualservice as spec
+from pilothouse.config.validate_routes import GRPC_STATUSES
 from pilothouse.kit.origin import Origin
 from pilothouse.resolve.callees import Callee, cluster_name
 from pilothouse.resolve.headers import authority_rewrite, authority_set, header_policy, joined
@@ -30,27 +30,6 @@ from pilothouse.resolve.view import (
     RouteView,
     WeightedTarget,
 )
-
-GRPC_STATUS: Final = (
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-)
-"""Names of gRPC status codes, by number."""
 
 
 def http_routes(
@@ -235,6 +214,6 @@ def fault_of(fault: spec.HTTPFaultInjection | None) -> Fault | None:
     if fault.delay is not None and fault.delay.percentage is not None and fault.delay.percentage.per_million:
         delay = Delay(ms(fault.delay.fixed_delay), fault.delay.percentage.per_million)
     if fault.abort is not None and fault.abort.percentage is not None and fault.abort.percentage.per_million:
-        grpc = GRPC_STATUS.index(fault.abort.grpc_status) if fault.abort.grpc_status in GRPC_STATUS else None
+        grpc = GRPC_STATUSES.index(fault.abort.grpc_status) if fault.abort.grpc_status in GRPC_STATUSES else None
         abort = Abort(fault.abort.percentage.per_million, fault.abort.http_status or 0, grpc)
     return Fault(delay, abort) if delay is not None or abort is not None else None

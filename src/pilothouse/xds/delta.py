@@ -147,9 +147,7 @@ class DeltaStream(RoundStream[DeltaResponse]):
         blamed = names_in(error, batch.names)
         return [resource for resource in batch.resources if resource.name in blamed]
 
-    def _refuse_named(
-        self, channel: Channel, batch: Batch, blamed: Sequence[Resource], error: str, now: float
-    ) -> None:
+    def _refuse_named(self, channel: Channel, batch: Batch, blamed: Sequence[Resource], error: str, now: float) -> None:
         """Put the blamed down as refused, and for clusters take them back.
 
         A cluster may fail so late that it stays behind, warming for ever, and sent again it would be "unchanged" and

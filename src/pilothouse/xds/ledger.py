@@ -17,10 +17,6 @@ Item: TypeAlias = Resource | str
 """One part of a response: a resource, or the name of a removal."""
 
 
-UNKNOWN: Final = ""
-"""The version of what a client may or may not hold."""
-
-
 @dataclass(slots=True)
 class Trial:
     """A refused response on its second way, one item per response. ``waiting`` counts the answers to come."""
@@ -92,32 +88,26 @@ class Ledger:
             for name in batch.names:
                 self.refusals.pop(name, None)
 
-    def revert(self, batch: Batch, *, partly_taken: bool = False) -> None:
-        """The client took nothing of this batch: it holds what it held before.
-
-        ``partly_taken`` says that it may have taken some. What a later batch carries too is then held in an unknown
-        version, which differs from every other and can be removed; the rest the caller sends again.
-        """
+    def revert(self, batch: Batch) -> None:
+        """The client took nothing of this batch: it holds what it held before."""
         del self.in_flight[batch.nonce]
-        for name, previous in batch.before.items():
-            successor = self.successor(batch, name)
+        self._restore(batch, batch.before)
+
+    def revert_names(self, batch: Batch, names: Iterable[str]) -> None:
+        """The client took this batch but for ``names``, of which it holds what it held before."""
+        self.accept(batch)
+        self._restore(batch, [name for name in names if name in batch.before])
+
+    def _restore(self, batch: Batch, names: Iterable[str]) -> None:
+        """Count these names as held in the version before. A later batch that carries one replaces that version."""
+        for name in names:
+            previous, successor = batch.before[name], self.successor(batch, name)
             if successor is not None:
-                successor.before[name] = Resource(name, UNKNOWN, b"") if partly_taken else previous
+                successor.before[name] = previous
             elif previous is None:
                 self.held.pop(name, None)
             else:
                 self.held[name] = previous
-
-    def revert_names(self, batch: Batch, names: Iterable[str]) -> None:
-        """The client took this batch but for ``names``, of which it holds what it held before."""
-        refused = {name: batch.before[name] for name in names if name in batch.before}
-        self.accept(batch)
-        for name, previous in refused.items():
-            if self.successor(batch, name) is None:
-                if previous is None:
-                    self.held.pop(name, None)
-                else:
-                    self.held[name] = previous
 
     def refuse(self, batch: Batch, item: Item, reason: str) -> None:
         """Put one item of a reverted batch down as refused. It is not sent again in that version."""

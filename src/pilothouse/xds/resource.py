@@ -4,6 +4,7 @@ Produced by ``compiler``, compared and sent by the stream machines of this room.
 proxies of one class hold references to one ``Resource``. Nothing here decodes them.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -110,7 +111,6 @@ def resource_set(*resources: Resource) -> ResourceSet:
     """A set in name order. Raises ValueError on a duplicate name, which would be a compiler's bug."""
     by_name = {r.name: r for r in sorted(resources, key=lambda r: r.name)}
     if len(by_name) != len(resources):
-        seen: set[str] = set()
-        twice = sorted({r.name for r in resources if r.name in seen or seen.add(r.name)})  # type: ignore[func-returns-value]
+        twice = sorted(name for name, count in Counter(r.name for r in resources).items() if count > 1)
         raise ValueError(f"duplicate resource names: {', '.join(twice)}")
     return ResourceSet(by_name)
