@@ -13,7 +13,9 @@ from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
+from google.protobuf.json_format import ParseDict
 
+from pilothouse.agent.bootstrap import RUNTIME
 from pilothouse.xds.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST, Resource, Snapshot
 
 FIRST_PORT = 1024
@@ -23,7 +25,7 @@ class Bootstrap:
     """A bootstrap that snapshots are folded into."""
 
     def __init__(self) -> None:
-        self._message = bootstrap_pb2.Bootstrap()
+        self._message = ParseDict({"layered_runtime": {"layers": [RUNTIME]}}, bootstrap_pb2.Bootstrap())
         self._clusters: dict[str, int] = {}
         self._known: set[tuple[str, str, str]] = set()
         self._listeners = 0

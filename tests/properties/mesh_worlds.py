@@ -27,6 +27,7 @@ HOSTS = (
 PORTS: tuple[tuple[Port, ...], ...] = (
     (HTTP,),
     (HTTP, a_port(80)),
+    (a_port(80, name="http"),),
     (HTTP, a_port(7070, Protocol.GRPC), a_port(27017, Protocol.MONGO)),
 )
 VERSIONS = ("v1", "v2", "v3")
@@ -48,6 +49,8 @@ POLICIES = (
     "{outlierDetection: {consecutive5xxErrors: 1}}",
     "{loadBalancer: {consistentHash: {httpHeaderName: x-user}}}",
     "{portLevelSettings: [{port: {number: 80}, loadBalancer: {simple: ROUND_ROBIN}}]}",
+    "{loadBalancer: {consistentHash: {httpCookie: {name: c, ttl: 0s}, maglev: {tableSize: 65537}}}}",
+    "{loadBalancer: {simple: ROUND_ROBIN, warmup: {duration: 10s}}}",
 )
 MATCHES = (
     "",
@@ -56,6 +59,14 @@ MATCHES = (
     "match: [{sourceNamespace: shop}], ",
     "match: [{port: 80}, {headers: {x: {exact: '1'}}}], ",
     "match: [{gateways: [default/edge]}, {uri: {exact: /b}}], ",
+)
+EXTRAS = (
+    "",
+    ", timeout: 2s",
+    ", retries: {attempts: 2, retryOn: '5xx,503', retryRemoteLocalities: true}",
+    ", fault: {abort: {grpcStatus: UNAVAILABLE, percentage: {value: 0.5}}}",
+    ", headers: {request: {set: {host: b.example.com, x: '1'}, remove: [y]}, response: {add: {z: '2'}}}",
+    ", rewrite: {uri: /new/, authority: c.example.com}",
 )
 EXPORTS = ("", 'exportTo: ["."]\n', "exportTo: [shop]\n")
 
@@ -91,15 +102,16 @@ def actions(draw: st.DrawFn) -> str:
     shares = draw(st.lists(targets(), min_size=0, max_size=3))
     if not shares:
         return "directResponse: {status: 418}"
+    extra = draw(st.sampled_from(EXTRAS))
     if len(shares) == 1:
-        return f"route: [{{{shares[0]}}}], timeout: {draw(st.integers(1, 3))}s"
+        return f"route: [{{{shares[0]}}}]{extra}"
     weighted = ", ".join(f"{{{share}, weight: {n * 10}}}" for n, share in enumerate(shares, 1))
-    return f"route: [{weighted}]"
+    return f"route: [{weighted}]{extra}"
 
 
 @st.composite
 def virtual_services(draw: st.DrawFn, name: str, namespace: str) -> str:
-    hosts = [draw(st.sampled_from(HOSTS)), *draw(st.sampled_from(((), ("shop.example.com",))))]
+    hosts = [draw(st.sampled_from(HOSTS)), *draw(st.sampled_from(((), ("shop.example.com",), ("Shop.Example.com",))))]
     routes = draw(st.lists(st.tuples(st.sampled_from(MATCHES), actions()), min_size=1, max_size=3))
     gateways = draw(st.sampled_from(("", "", "gateways: [default/edge]\n", "gateways: [default/edge, mesh]\n")))
     spec = f"hosts: {hosts}\n{gateways}{draw(st.sampled_from(EXPORTS))}http:\n"
@@ -112,7 +124,9 @@ def gateways(draw: st.DrawFn, name: str, namespace: str) -> str:
     hosts = draw(st.sampled_from(('["*"]', "[shop.example.com]", '["*.example.com", "*/reviews.service.mesh"]')))
     selector = draw(st.sampled_from(("{istio: ingressgateway}", "{tier: gold}", "{istio: nobody}")))
     ports = draw(st.lists(st.sampled_from((8080, 8081)), min_size=1, max_size=2, unique=True))
-    servers = "".join(f"- {{port: {{number: {p}, name: p{p}, protocol: HTTP}}, hosts: {hosts}}}\n" for p in ports)
+    bind = draw(st.sampled_from(("", "", "bind: 0.0.0.0, ", "bind: 127.0.0.1, ")))
+    port = "- {{port: {{number: {0}, name: p{0}, protocol: HTTP}}, {1}hosts: {2}}}\n"
+    servers = "".join(port.format(number, bind, hosts) for number in ports)
     spec = f"selector: {selector}\nservers:\n{servers}"
     return document("Gateway", name, namespace, draw(st.sampled_from(CREATED)), spec)
 
@@ -122,13 +136,21 @@ def service_entries(draw: st.DrawFn, name: str, namespace: str) -> str:
     host = draw(st.sampled_from(("files.example.com", "reviews.service.mesh")))
     static = "resolution: STATIC\nendpoints: [{address: 10.9.0.1, labels: {version: v1}}, {address: 10.9.0.2}]\n"
     dns = "resolution: DNS\nendpoints: [{address: eu.example.com, labels: {version: v1}}]\n"
-    how = draw(st.sampled_from((static, dns, "resolution: DNS\n")))
+    how = draw(st.sampled_from((static, dns, "resolution: DNS\n", "resolution: DNS_ROUND_ROBIN\n")))
     spec = f"hosts: [{host}]\n{how}{draw(st.sampled_from(EXPORTS))}"
     spec += "ports: [{number: 9080, name: web, protocol: HTTP}]\n"
     return document("ServiceEntry", name, namespace, draw(st.sampled_from(CREATED)), spec)
 
 
-KINDS = (destination_rules, virtual_services, virtual_services, gateways, service_entries)
+KINDS = (
+    destination_rules,
+    virtual_services,
+    virtual_services,
+    virtual_services,
+    gateways,
+    destination_rules,
+    service_entries,
+)
 
 
 @dataclass(frozen=True)
@@ -186,7 +208,7 @@ def services(draw: st.DrawFn) -> ServiceBuilder:
 def objects(draw: st.DrawFn) -> PutObject:
     number, made = draw(st.sampled_from(tuple(enumerate(KINDS))))
     name, namespace = draw(st.sampled_from(("edge", "two"))), draw(st.sampled_from(NAMESPACES))
-    gone = draw(st.sampled_from((False, False, False, True)))
+    gone = draw(st.integers(0, 5)) == 5
     return PutObject(f"{number}-{namespace}-{name}.yaml", "" if gone else draw(made(f"{name}-{number}", namespace)))
 
 
@@ -203,9 +225,7 @@ CHANGES: st.SearchStrategy[Change] = st.one_of(
     services().map(PutService),
     services().map(PutEndpoints),
     services().map(DropService),
-    objects(),
-    objects(),
-    objects(),
+    *(objects() for _ in range(6)),
     edges(),
     WORKLOADS,
 )

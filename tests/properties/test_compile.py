@@ -10,7 +10,7 @@ from pathlib import Path
 from envoy.config.route.v3 import route_components_pb2
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mesh_worlds import HISTORIES, NAMESPACES, PROXIES, Change, Files, delta_of
+from tests.properties.mesh_worlds import HISTORIES, NAMESPACES, PROXIES, Change, Files, delta_of
 
 from pilothouse.compiler.mesh import MeshCompiler
 from pilothouse.kit.origin import Origin
@@ -156,7 +156,7 @@ def everything() -> Sequence[str]:
 
 
 def digests_with(seed: str) -> str:
-    code = "from test_compile import everything; print('\\n'.join(everything()))"
+    code = "from tests.properties.test_compile import everything; print('\\n'.join(everything()))"
     places = os.pathsep.join((str(ROOT), str(Path(__file__).parent)))
     environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": places}
     run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from xds_proxies import BY_NAME, TYPES, DeltaProxy, SotwProxy, is_bad
+from tests.properties.xds_proxies import BY_NAME, TYPES, DeltaProxy, SotwProxy, is_bad
 
 from pilothouse.xds.resource import (
     CLUSTER,

@@ -158,16 +158,22 @@ class DeltaProxy(Proxy):
         return len(domains) != len(set(domains))
 
     def _apply(self, response: DeltaResponse) -> None:
-        held = self.held[response.type_url]
         good = [resource for resource in response.resources if not is_bad(resource)]
         if response.type_url == CLUSTER:
-            for name in response.removed:
-                self.drop_cluster(name)
-            self._subscribe(ENDPOINT, self.endpoints_wanted())
-            for cluster in good:
-                self.take_cluster(cluster)
-            self._subscribe(ENDPOINT, self.endpoints_wanted())
-            return
+            self._apply_clusters(good, response.removed)
+        else:
+            self._apply_others(response, good)
+
+    def _apply_clusters(self, good: list[Resource], removed: Iterable[str]) -> None:
+        for name in removed:
+            self.drop_cluster(name)
+        self._subscribe(ENDPOINT, self.endpoints_wanted())
+        for cluster in good:
+            self.take_cluster(cluster)
+        self._subscribe(ENDPOINT, self.endpoints_wanted())
+
+    def _apply_others(self, response: DeltaResponse, good: list[Resource]) -> None:
+        held = self.held[response.type_url]
         for name in response.removed:
             held.pop(name, None)
             if response.type_url == ROUTE:

@@ -141,7 +141,7 @@ def explain_envoy(proxy: ProxyStatus, now: float) -> Iterator[str]:
 def problem_line(problem: ProblemStatus) -> str:
     """``file:line:column: severity [code] subject: message at path. remedy``."""
     subject = f" {problem.subject}:" if problem.subject else ""
-    where = f" at {problem.path}" if problem.path else ""
+    where = f" ({problem.path})" if problem.path else ""
     return f"{problem.origin}: {problem.severity} [{problem.code}]{subject} {problem.message}{where}. {problem.remedy}"
 
 

@@ -52,6 +52,12 @@ class Answer:
         return rest.partition('"')[0] if found else ""
 
     @property
+    def reviews_status(self) -> str:
+        """The status that productpage got when it asked for reviews, as its page says."""
+        _, found, rest = self.text.partition('id="reviews" data-status="')
+        return rest.partition('"')[0] if found else "unknown"
+
+    @property
     def has_stars(self) -> bool:
         """Whether a product page shows stars."""
         return 'class="stars ' in self.text
@@ -315,7 +321,11 @@ def _status(answer: Answer) -> str:
 
 def _versions(answers: list[Answer]) -> Counter[str]:
     """Answers by the version of reviews that they show; pages without one under what they are instead."""
-    return Counter(a.reviews_version or ("no reviews" if a.status == 200 else _status(a)) for a in answers)
+    return Counter(a.reviews_version or _without_reviews(a) for a in answers)
+
+
+def _without_reviews(answer: Answer) -> str:
+    return f"no reviews ({answer.reviews_status})" if answer.status == 200 else _status(answer)
 
 
 def _rise(before: Counter[str], after: Counter[str]) -> Counter[str]:

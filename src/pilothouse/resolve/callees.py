@@ -4,7 +4,9 @@ What routes point at. A callee is remembered by service and rule, so classes tha
 """
 
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import Final, TypeAlias
+
+from msgspec import structs
 
 from pilothouse.kit.memo import IdentityMemo, reuse
 from pilothouse.kit.origin import Origin
@@ -14,6 +16,9 @@ from pilothouse.resolve.rules import MergedRule, NamedSubset
 from pilothouse.resolve.services import MeshService
 from pilothouse.resolve.traffic import effective_parts, traffic_policy
 from pilothouse.resolve.view import AssignmentView, ClusterView, Discovery
+
+MOST_WEIGHT: Final = 2**32 - 1
+"""What the weights of one assignment may add up to."""
 
 _DISCOVERY = {
     Resolution.STATIC: Discovery.EDS,
@@ -158,4 +163,12 @@ def members(cluster: ClusterView, endpoints: tuple[Endpoint, ...]) -> tuple[Endp
         and e.health is not Health.UNHEALTHY
         and selects(cluster.members, e.labels)
     )
-    return tuple(sorted(chosen, key=lambda e: (e.locality, e.address, e.port, e.workload_id)))
+    return fitted(tuple(sorted(chosen, key=lambda e: (e.locality, e.address, e.port, e.workload_id))))
+
+
+def fitted(endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+    """The endpoints, with weights whose sum Envoy can hold: scaled down together where it could not."""
+    total = sum(endpoint.weight for endpoint in endpoints)
+    if total <= MOST_WEIGHT:
+        return endpoints
+    return tuple(structs.replace(e, weight=max(1, e.weight * MOST_WEIGHT // (2 * total))) for e in endpoints)

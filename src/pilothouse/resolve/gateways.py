@@ -6,6 +6,7 @@ are appended, oldest first, with those that catch everything last. Source: istio
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from pilothouse.config.gateway import Gateway, Server
 from pilothouse.config.objects import ConfigObject
@@ -20,6 +21,9 @@ from pilothouse.resolve.routes import http_routes
 from pilothouse.resolve.routing import RoutingRule
 from pilothouse.resolve.services import is_exported
 from pilothouse.resolve.view import ListenerKind, ListenerView, RouteTable, RouteView, TableHead, VirtualHostView
+
+ANY_ADDRESS: Final = "0.0.0.0"
+"""What a server without ``bind`` is bound to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,8 @@ def selected_edges(gateways: Iterable[ConfigObject], matched: frozenset[Labels])
         if isinstance(config.spec, Gateway) and labels_of(config.spec.selector) in matched:
             for server in bound_servers(config, config.spec):
                 if server.spec.port is not None and protocol_of(server.spec.port.protocol).is_http:
-                    groups.setdefault((server.spec.bind, server.spec.port.number), []).append(server)
+                    bind = "" if server.spec.bind == ANY_ADDRESS else server.spec.bind
+                    groups.setdefault((bind, server.spec.port.number), []).append(server)
     return tuple(Edge(bind, port, tuple(servers)) for (bind, port), servers in sorted(groups.items()))
 
 
@@ -74,7 +79,7 @@ def gateway_listeners(edges: Iterable[Edge], *, access_log: bool) -> tuple[Liste
     return tuple(
         ListenerView(
             kind=ListenerKind.GATEWAY,
-            address=edge.bind or "0.0.0.0",
+            address=edge.bind or ANY_ADDRESS,
             port=edge.port,
             origins=edge.origins,
             table=edge.table,
@@ -131,7 +136,7 @@ def shared_hosts(rule: RoutingRule, edge: Edge, namespace: str) -> Iterator[str]
         if server.gateway not in rule.gateways:
             continue
         for written in server.spec.hosts:
-            owner, _, pattern = written.rpartition("/")
+            owner, _, pattern = written.lower().rpartition("/")
             owner = server.namespace if owner == "." else owner
             if owner in ("", "*", rule.config.key.namespace):
                 for host in rule.hosts:

@@ -127,9 +127,13 @@ def destinations(spec: VirtualService) -> Iterator[str]:
 
 
 def full_name(host: str, namespace: str, exists: Callable[[str], bool]) -> str:
-    """What ``host`` means: itself, or the one service that has the short name; itself again if that is not one."""
-    candidates = expand_short_name(host, namespace, exists)
-    return candidates[0] if len(candidates) == 1 else host
+    """What ``host`` means: itself, or the one service that has the short name; itself again if that is not one.
+
+    In lower case: names of hosts are compared without regard to it.
+    """
+    lowered = host.lower()
+    candidates = expand_short_name(lowered, namespace, exists)
+    return candidates[0] if len(candidates) == 1 else lowered
 
 
 def gateway_name(name: str, namespace: str) -> str:

@@ -193,7 +193,7 @@ def decode_entry(entry: ConfigObject) -> tuple[tuple[Service, tuple[Endpoint, ..
     return tuple(
         (
             Service(
-                host=host,
+                host=host.lower(),
                 namespace=entry.key.namespace,
                 ports=ports,
                 origin=entry.origin,

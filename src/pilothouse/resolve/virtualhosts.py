@@ -57,7 +57,7 @@ def proxy_table(
     taken: set[str] = {"*"}
     hosts = [BLOCK_ALL]
     for entry in (*service_entries(callees, routing), *further_entries(callees, routing)):
-        domains = tuple(d for d in entry.domains if d not in taken)
+        domains = tuple(d for d in map(str.lower, entry.domains) if d not in taken)
         taken.update(domains)
         if not domains:
             continue

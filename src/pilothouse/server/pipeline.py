@@ -94,6 +94,7 @@ class Pipeline(Generic[M]):
         self._failures: dict[tuple[str, str], Problem] = {}
         self._batch_since = 0.0
         self._resolved: World | None = None
+        self._logged: frozenset[Problem] = frozenset()
         self.world = world
         self.mesh: M | None = None
         self.turned: tuple[Callable[[], None], ...] = ()
@@ -180,6 +181,15 @@ class Pipeline(Generic[M]):
                 await asyncio.sleep(0)
         for callback in self.turned:
             callback()
+        self._log_problems()
+
+    def _log_problems(self) -> None:
+        """Say each Problem once when it appears, so that the log names the line to mend."""
+        now = frozenset(self.problems)
+        for problem in sorted(now - self._logged, key=str):
+            say = log.error if problem.is_error else log.warning
+            say("problem", text=str(problem))
+        self._logged = now
 
     def _offer(self, mesh: M, subscriber: Subscriber, since: float) -> None:
         with self._surviving("compile", subscriber.proxy.id):

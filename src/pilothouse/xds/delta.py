@@ -151,13 +151,16 @@ class DeltaStream(RoundStream[DeltaResponse]):
         """Put the blamed down as refused, and for clusters take them back.
 
         A cluster may fail so late that it stays behind, warming for ever, and sent again it would be "unchanged" and
-        be acknowledged. The last good version replaces it; where there was none, it is removed.
+        be acknowledged. The last good version replaces it; where there was none, it is removed. A later
+        response that carries the name does the same, and must not be undone.
         """
         channel.ledger.revert_names(batch, (resource.name for resource in blamed))
         for resource in blamed:
             channel.ledger.refuse(batch, resource, error)
+            if channel.type_url != CLUSTER or channel.ledger.successor(batch, resource.name) is not None:
+                continue
             previous = batch.before.get(resource.name)
-            if channel.type_url != CLUSTER or (previous is not None and not previous.body):
+            if previous is not None and not previous.body:
                 continue
             plan = Plan(removed=[resource.name]) if previous is None else Plan(resources=[previous])
             restoring = self._dispatch(channel, plan, now)

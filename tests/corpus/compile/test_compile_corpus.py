@@ -19,6 +19,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from pilothouse.compiler.mesh import MeshCompiler
+from pilothouse.kit.problem import Problem
 from pilothouse.model.proxy import Proxy, Role
 from pilothouse.model.service import Port, protocol_of
 from pilothouse.model.world import WorkloadDelta, World, fold
@@ -72,12 +73,17 @@ class Case:
         return fold(World(), (*services, objects, workloads))
 
     def compiled(self) -> tuple[dict[str, Snapshot], list[str]]:
-        """The snapshot of each proxy, and all Problems as a person reads them."""
+        """The snapshot of each proxy, and all Problems in brief: their texts have a corpus of their own."""
         world = self.world()
         snapshots = compile_snapshots(world, list(self.proxies.values()))
         found = [p for config in world.configs.values() for p in config.problems]
         found += MeshCompiler().resolve(world).problems
-        return dict(zip(self.proxies, snapshots, strict=True)), [str(problem) for problem in dict.fromkeys(found)]
+        return dict(zip(self.proxies, snapshots, strict=True)), [brief(problem) for problem in dict.fromkeys(found)]
+
+
+def brief(problem: Problem) -> str:
+    where = f"{problem.origin}: {problem.severity} [{problem.code.code}] {problem.origin.subject}"
+    return f"{where} {problem.path}" if problem.path else where
 
 
 def service_of(told: dict[str, Any]) -> ServiceBuilder:

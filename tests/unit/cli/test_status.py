@@ -170,7 +170,7 @@ def test_problems_of_the_configuration_stand_below_with_place_and_remedy() -> No
     assert lines[-2:] == [
         "Problems (1):",
         "  reviews.yaml:14:9: error [unknown-field] VirtualService default/reviews: "
-        "`rout` is not a field at spec.http[0].rout. Did you mean `route`?",
+        "`rout` is not a field (spec.http[0].rout). Did you mean `route`?",
     ]
 
 

@@ -90,6 +90,7 @@ class FakeMesh:
     ejects_for_ever: bool = False
     logs_nothing: bool = False
     loses_counts: bool = False
+    loses_reviews: bool = False
     versions: list[str] = field(default_factory=lambda: ["v1"] * 9 + ["v2"])
     served: int = 0
     slow: int = 0
@@ -142,6 +143,8 @@ class FakeMesh:
             self.write("productpage", "/reviews/0", 504, "UT", agent=agent)
             self.write("reviews", "/ratings/0", 200, "DI", agent=agent)
             return web.Response(text="<p>Reviews are unavailable</p>")
+        if self.loses_reviews:
+            return web.Response(text='<section class="card" id="reviews" data-status="503">')
         stars = "" if version == "v1" else '<p class="stars black">'
         return web.Response(text=f'<section data-version="{version}">{stars}</section>')
 
@@ -282,6 +285,12 @@ async def test_pages_without_counters_that_agree_are_not_enough(run: Run) -> Non
     run.mesh.loses_counts = True
     await run.check()
     assert run.failed == ["ab-test", "canary"]
+
+
+async def test_a_page_that_lost_its_reviews_is_told_with_what_was_answered_instead(run: Run) -> None:
+    run.mesh.loses_reviews = True
+    await run.check()
+    assert run.row("ab-test").seen == "devices no reviews (503): 12; others no reviews (503): 12"
 
 
 @pytest.mark.parametrize(("newer", "passed"), [(22, False), (23, True), (77, True), (78, False)])
