@@ -90,5 +90,5 @@ def bench(session: nox.Session) -> None:
 def pins(session: nox.Session) -> None:
     """Rewrite the exact versions in pyproject.toml from what resolves today."""
     if shutil.which("uv") is None:
-        session.error("uv is needed: python3 -m pip install uv")
+        session.error("uv is needed: python3 -m pip install --target .uv uv, and .uv/bin on PATH")
     session.run("python", "tools/pin_versions.py")

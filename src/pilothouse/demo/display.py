@@ -4,8 +4,8 @@ A live picture with a progress bar where somebody looks at a terminal, one plain
 Prints what it is told; it asks nobody and waits for nothing.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TextIO
@@ -33,13 +33,19 @@ class _Console(Console):
     """Rich ends the program when its reader is gone; a mesh must be ended in order instead."""
 
     def on_broken_pipe(self) -> None:
-        """Nobody reads any more: go on in silence."""
+        """Leave it to whoever prints."""
+        raise BrokenPipeError
+
+
+def ignore_loss() -> None:
+    """For those who go on without a reader."""
 
 
 class Display:
-    """Shows one mesh on ``file``."""
+    """Shows one mesh on ``file``. ``on_gone`` is called when nobody can read it any more, as after ``up | head``."""
 
-    def __init__(self, file: TextIO) -> None:
+    def __init__(self, file: TextIO, on_gone: Callable[[], None] = ignore_loss) -> None:
+        self._on_gone = on_gone
         self._on_terminal = file.isatty()
         width = None if self._on_terminal else PLAIN_WIDTH
         self.console = _Console(file=file, width=width, highlight=False, emoji=False, soft_wrap=not self._on_terminal)
@@ -69,9 +75,11 @@ class Display:
         self._told = ready
 
     def tell(self, text: str | Text) -> None:
-        """One sentence about something that happened. A reader who is gone must not stop the mesh's keeper."""
-        with suppress(OSError):
+        """One sentence about something that happened. Never raises for the reader's sake: a mesh depends on us."""
+        try:
             self.console.print(Text(text) if isinstance(text, str) else text, soft_wrap=True)
+        except OSError:
+            self._on_gone()
 
     def summarise(self, summary: "Summary") -> None:
         """What can be done now."""

@@ -37,12 +37,13 @@ class SessionOptions:
 async def run_session(options: SessionOptions) -> int:
     """The exit status: 0, 1 for a failed check, 130 for a mesh that was killed. Raises PilothouseError."""
     refuse_unknown_row(options.broken)
-    display = Display(sys.stdout)
+    stop = asyncio.Event()
+    display = Display(sys.stdout, on_gone=stop.set)
     mesh = RunningMesh(options.mesh, on_event=display.tell)
-    interrupts = Interrupts(mesh.kill)
+    interrupts = Interrupts(stop, mesh.kill)
     interrupts.catch()
     async with mesh:
-        status = await until_stopped(interrupts.stop, live_on(mesh, options, display))
+        status = await until_stopped(stop, live_on(mesh, options, display))
         display.tell("")
         display.tell("Ending the mesh; Ctrl-C again kills it at once.")
     count = len(mesh.processes.states)
@@ -69,11 +70,11 @@ def refuse_unknown_row(name: str | None) -> None:
 class Interrupts:
     """The first signal sets ``stop``; a second one calls ``kill`` at once."""
 
-    def __init__(self, kill: Callable[[], None], clock: Clock | None = None) -> None:
+    def __init__(self, stop: asyncio.Event, kill: Callable[[], None], clock: Clock | None = None) -> None:
+        self._stop = stop
         self._kill = kill
         self._clock = clock or SystemClock()
         self._first = 0.0
-        self.stop = asyncio.Event()
         self.killed = False
 
     def catch(self) -> None:
@@ -84,9 +85,9 @@ class Interrupts:
     def on_signal(self) -> None:
         """One signal arrived."""
         now = self._clock.monotonic()
-        if not self.stop.is_set():
+        if not self._first:
             self._first = now
-            self.stop.set()
+            self._stop.set()
         elif now - self._first >= ECHO_SECONDS:
             self.killed = True
             self._kill()

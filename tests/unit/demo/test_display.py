@@ -98,5 +98,7 @@ def test_brackets_in_a_sentence_are_no_markup() -> None:
     assert file.getvalue() == "[bold]reviews[/bold] failed\n"
 
 
-def test_a_reader_who_is_gone_does_not_stop_anybody() -> None:
-    Display(BrokenPipe()).tell("one more event")
+def test_a_reader_who_is_gone_is_noticed_and_stops_nobody_by_an_error() -> None:
+    gone: list[str] = []
+    Display(BrokenPipe(), on_gone=lambda: gone.append("gone")).tell("one more event")
+    assert gone == ["gone"]

@@ -13,11 +13,12 @@ from pilothouse.kit.errors import PilothouseError, SettingsError
 def test_the_first_signal_stops_and_its_echo_does_nothing_more() -> None:
     kills: list[str] = []
     clock = ManualClock()
-    interrupts = Interrupts(lambda: kills.append("killed"), clock)
+    stop = asyncio.Event()
+    interrupts = Interrupts(stop, lambda: kills.append("killed"), clock)
     interrupts.on_signal()
     clock.advance(ECHO_SECONDS / 2)
     interrupts.on_signal()
-    assert interrupts.stop.is_set()
+    assert stop.is_set()
     assert not kills
     assert not interrupts.killed
 
@@ -25,7 +26,8 @@ def test_the_first_signal_stops_and_its_echo_does_nothing_more() -> None:
 def test_the_second_signal_kills() -> None:
     kills: list[str] = []
     clock = ManualClock()
-    interrupts = Interrupts(lambda: kills.append("killed"), clock)
+    stop = asyncio.Event()
+    interrupts = Interrupts(stop, lambda: kills.append("killed"), clock)
     interrupts.on_signal()
     clock.advance(2 * ECHO_SECONDS)
     interrupts.on_signal()
