@@ -90,6 +90,9 @@ def tables(snapshot: Snapshot) -> Iterator[str]:
     known = {r.name for r in snapshot.resources(ROUTE)}
     yield from (f"the table {name} does not exist" for name in sorted(asked - known))
     yield from (f"nobody asks for the table {name}" for name in sorted(known - asked))
+    for resource in snapshot.resources(ROUTE):
+        if (VIRTUAL_HOST, f"{resource.name}/") not in resource.follows:
+            yield f"the table {resource.name} is not followed by its virtual hosts"
     domains: dict[str, list[str]] = {name: [] for name in known}
     for resource in snapshot.resources(VIRTUAL_HOST):
         table = resource.name.partition("/")[0]

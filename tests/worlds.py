@@ -4,7 +4,7 @@ Every test compiles through ``compile_snapshots`` (or its short form), which rec
 session shows all of it to a real Envoy (``tests/envoy/test_validate.py``).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 
@@ -52,16 +52,17 @@ class ServiceBuilder:
     def with_endpoints(self, *versions: str, **common: str) -> "ServiceBuilder":
         """One instance per word, each labelled with it as its ``version`` and serving every port of the service."""
         for version in versions:
-            self = self.with_endpoint(version=version, **common)
+            self = self.with_endpoint({"version": version, **common})
         return self
 
     def with_endpoint(
         self,
+        labels: Mapping[str, str],
+        *,
         address: str = "",
         locality: str = "",
         weight: int = 1,
         health: Health = Health.HEALTHY,
-        **labels: str,
     ) -> "ServiceBuilder":
         """One instance; its address is made up unless given."""
         number = len({e.address for e in self.endpoints}) + 1

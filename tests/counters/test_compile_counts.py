@@ -3,6 +3,7 @@
 Times depend on the machine; these do not, so they gate.
 """
 
+import gc
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
@@ -11,7 +12,8 @@ import pytest
 from pilothouse.compiler.mesh import ROUNDS_BETWEEN_TIDYING, MeshCompiler
 from pilothouse.model.proxy import Proxy
 from pilothouse.model.service import Port, ServiceDelta
-from pilothouse.model.world import ConfigDelta, World, fold
+from pilothouse.model.world import ConfigDelta, WorkloadDelta, World, fold
+from pilothouse.resolve.view import AssignmentView, ClusterView, InboundView, ListenerView, VirtualHostView
 from pilothouse.xds.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST, Snapshot
 from tests.worlds import (
     HTTP,
@@ -19,6 +21,7 @@ from tests.worlds import (
     a_gateway,
     a_service,
     a_sidecar,
+    a_workload,
     compile_snapshots,
     objects_of,
     services_of,
@@ -259,6 +262,29 @@ def test_tidying_compiles_nothing(mesh: Mesh) -> None:
     assert [layers_of(s, *SHARED, LISTENER) for s in mesh.snapshots] == [
         layers_of(s, *SHARED, LISTENER) for s in before
     ]
+
+
+VIEWS = (ClusterView, AssignmentView, VirtualHostView, InboundView, ListenerView)
+
+
+def alive(kinds: tuple[type, ...]) -> int:
+    gc.collect()
+    return sum(isinstance(found, kinds) for found in gc.get_objects())
+
+
+def test_what_is_no_longer_served_is_forgotten() -> None:
+    mesh = Mesh(world_of("", REVIEWS), sidecars(1))
+
+    def views_after(rounds: range) -> int:
+        for n in rounds:
+            mesh.world = fold(mesh.world, [WorkloadDelta((a_workload("productpage-0", ("productpage", 9000 + n)),))])
+            mesh.after(*services_of(REVIEWS, a_service(f"new-{n}").with_endpoints("v1")))
+        for _ in range(2 * ROUNDS_BETWEEN_TIDYING):
+            mesh.after()
+        return alive(VIEWS)
+
+    few = views_after(range(10))
+    assert views_after(range(10, 60)) == few
 
 
 def test_changes_across_a_tidying_compile_what_they_always_do(mesh: Mesh) -> None:

@@ -17,8 +17,6 @@ from envoy.config.route.v3 import route_components_pb2, route_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
-from tests.envoy.static_bootstrap import folded
-from tests.envoy.validation import refusal
 
 from pilothouse.xds.resource import (
     CLUSTER,
@@ -31,6 +29,8 @@ from pilothouse.xds.resource import (
     Snapshot,
 )
 from tests.closure import violations
+from tests.envoy.static_bootstrap import folded
+from tests.envoy.validation import refusal
 from tests.worlds import RECORDED, a_service, a_sidecar, compile_snapshot, world_of
 
 pytestmark = pytest.mark.envoy

@@ -83,7 +83,8 @@ def document(kind: str, name: str, namespace: str, created: str, spec: str) -> s
 @st.composite
 def destination_rules(draw: st.DrawFn, name: str, namespace: str) -> str:
     subsets = draw(st.lists(st.sampled_from(VERSIONS[:2]), unique=True, max_size=2))
-    listed = "".join(f"- {{name: {v}, labels: {{version: {v}}}}}\n" for v in subsets)
+    chosen = [(name, draw(st.sampled_from((name, "v3")))) for name in subsets]
+    listed = "".join(f"- {{name: {name}, labels: {{version: {version}}}}}\n" for name, version in chosen)
     spec = f"host: '{draw(st.sampled_from(HOSTS))}'\n{draw(st.sampled_from(EXPORTS))}"
     spec += f"trafficPolicy: {draw(st.sampled_from(POLICIES))}\n" + (f"subsets:\n{listed}" if listed else "")
     return document("DestinationRule", name, namespace, draw(st.sampled_from(CREATED)), spec)

@@ -10,7 +10,6 @@ from pathlib import Path
 from envoy.config.route.v3 import route_components_pb2
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.properties.mesh_worlds import HISTORIES, NAMESPACES, PROXIES, Change, Files, delta_of
 
 from pilothouse.compiler.mesh import MeshCompiler
 from pilothouse.kit.origin import Origin
@@ -20,6 +19,7 @@ from pilothouse.resolve.classify import ProxyClass, classify
 from pilothouse.resolve.view import BLACK_HOLE
 from pilothouse.xds.resource import CLUSTER, ENDPOINT, ROUTE, VIRTUAL_HOST, ResourceSet, Snapshot
 from tests.closure import routes_of, violations
+from tests.properties.mesh_worlds import HISTORIES, NAMESPACES, PROXIES, Change, Files, delta_of
 from tests.worlds import a_gateway, a_sidecar, compile_snapshot, compile_snapshots, content_of
 
 ROOT = Path(__file__).resolve().parents[2]

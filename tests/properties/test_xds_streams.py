@@ -5,7 +5,6 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from tests.properties.xds_proxies import BY_NAME, TYPES, DeltaProxy, SotwProxy, is_bad
 
 from pilothouse.xds.resource import (
     CLUSTER,
@@ -19,13 +18,14 @@ from pilothouse.xds.resource import (
     resource_set,
 )
 from pilothouse.xds.settings import StreamSettings
+from tests.properties.xds_proxies import BY_NAME, TYPES, DeltaProxy, SotwProxy, is_bad
 
 CLUSTERS, ROUTES, LISTENERS, HOSTS = "abcd", "rs", "lm", "xyz"
 STABLE = settings(
     derandomize=True,
     database=None,
     deadline=None,
-    max_examples=120,
+    max_examples=60,
     stateful_step_count=60,
     suppress_health_check=list(HealthCheck),
 )

@@ -33,7 +33,6 @@ from pilothouse.resolve.view import (
     OwnView,
     ProxyView,
     RouteTable,
-    ServedPort,
     VirtualHostView,
 )
 from pilothouse.resolve.virtualhosts import proxy_table
@@ -67,7 +66,7 @@ class Resolver:
     _hosts: IdentityMemo[VirtualHostView] = field(default_factory=IdentityMemo)
     _own: IdentityMemo[OwnView] = field(default_factory=IdentityMemo)
     _findings: IdentityMemo[tuple[Problem, ...]] = field(default_factory=IdentityMemo)
-    _inbound: dict[tuple[ServedPort, ...], InboundView] = field(default_factory=dict)
+    _inbound: IdentityMemo[InboundView] = field(default_factory=IdentityMemo)
     _classes: dict[ProxyClass, "ClassView"] = field(default_factory=dict)
     _mesh: MeshSnapshot | None = None
     _known_hosts: frozenset[str] = frozenset()
@@ -111,6 +110,7 @@ class Resolver:
         self._callees.sweep()
         self._hosts.sweep()
         self._own.sweep()
+        self._inbound.sweep()
         self._classes = {key: view.stale() for key, view in self._classes.items() if not view.unused}
 
     def view(self, mesh: MeshSnapshot, proxy: Proxy) -> ProxyView:
@@ -140,7 +140,7 @@ class Resolver:
         if workload is None:
             return NOTHING_SERVED
         view = inbound_view(workload)
-        return self._inbound.setdefault(view.served, view)
+        return self._inbound.get(view.served, lambda: view)
 
     def _class_view(self, mesh: MeshSnapshot, cls: ProxyClass, last: "ClassView | None") -> "ClassView":
         seen = self._visible(mesh, cls.namespace)
