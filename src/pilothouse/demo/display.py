@@ -97,6 +97,7 @@ class Summary:
     seconds: float
     written: bool
     app_pid: int
+    command: str = "pilothouse"
 
 
 def compose_progress(progress: Progress) -> RenderableType:
@@ -134,7 +135,7 @@ def compose_summary(summary: Summary) -> Iterator[Text]:
     yield Text("")
     yield Text("Try next:", "bold")
     yield Text(f"  $EDITOR {config / 'reviews.yaml'}   # take the marks off its end, save, reload")
-    yield Text("  pilothouse status                # what every proxy was told, and what it took")
+    yield Text(f"  {summary.command} status   # what every proxy was told, and what it took")
     yield Text(f"  kill -9 {summary.app_pid}                   # reviews v2: the others take over, and it comes back")
     yield Text("")
     kind = "written for you, watched while you edit" if summary.written else "was there before and is used as it is"

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from pilothouse.aio.clock import Clock, SystemClock
@@ -126,9 +127,21 @@ async def live_on(mesh: RunningMesh, options: SessionOptions, display: Display) 
         mesh.keeps_logs = mesh.keeps_logs or not (passed or options.broken)
         return 0 if passed else 1
     pid = mesh.processes.states["reviews-v2 app"].pid
-    display.summarise(Summary(mesh.plan, seconds, written=mesh.wrote_configuration, app_pid=pid))
+    summary = Summary(mesh.plan, seconds, written=mesh.wrote_configuration, app_pid=pid, command=own_command())
+    display.summarise(summary)
     await asyncio.Event().wait()
     return 0
+
+
+def own_command() -> str:
+    """How this program was called, short enough to type: its path from here if it lies below, else its name."""
+    called = Path(sys.argv[0])
+    if called.name != "pilothouse":
+        return "pilothouse"
+    try:
+        return str(called.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        return called.name
 
 
 async def check(mesh: RunningMesh, broken: str | None, display: Display) -> bool:
