@@ -5,6 +5,7 @@ joined into their RouteConfiguration. A route change therefore compiles the virt
 else, in both variants.
 """
 
+from dataclasses import replace
 from typing import assert_never
 
 from envoy.config.route.v3 import route_components_pb2, route_pb2
@@ -61,7 +62,7 @@ def compile_virtual_host(view: VirtualHostView) -> Resource:
         include_request_attempt_count=True,
     )
     origins = tuple(dict.fromkeys((*view.origins, *(o for r in view.routes for o in r.origins))))
-    return seal(name, message, origins)
+    return replace(seal(name, message, origins), parts=tuple(r.origins[0] for r in view.routes))
 
 
 def compile_table(table: TableHead) -> Resource:

@@ -24,7 +24,7 @@ from pilothouse.server.pipeline import Pipeline
 from pilothouse.server.readmodel import AgentState, ProxyStatus, Status, show_problem, show_type
 from pilothouse.server.stream import XdsStream
 from pilothouse.xds.protocol import SyncState
-from pilothouse.xds.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SHORT_NAMES
+from pilothouse.xds.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SHORT_NAMES, Resource
 
 _RESOLUTIONS: Final = {
     Resolution.STATIC: 0,
@@ -249,11 +249,22 @@ def read_config_dump(live: LiveState, proxy_id: str) -> dict[str, object] | None
             "proxy": proxy.id,
             "configs": {
                 SHORT_NAMES.get(type_url, type_url): [
-                    {"name": r.name, "version": r.version, "bytes": len(r.body), "origins": [str(o) for o in r.origins]}
-                    for layer in layers[type_url]
-                    for r in layer.by_name.values()
+                    _show_resource(r) for layer in layers[type_url] for r in layer.by_name.values()
                 ]
                 for type_url in layers
             },
         }
     return None
+
+
+def _show_resource(resource: Resource) -> dict[str, object]:
+    """One resource of ``config_dump``. ``parts`` are the places that made a virtual host's routes, in their order."""
+    shown: dict[str, object] = {
+        "name": resource.name,
+        "version": resource.version,
+        "bytes": len(resource.body),
+        "origins": [str(origin) for origin in resource.origins],
+    }
+    if resource.parts:
+        shown["parts"] = [str(origin) for origin in resource.parts]
+    return shown

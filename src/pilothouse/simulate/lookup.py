@@ -20,11 +20,15 @@ _ANY_ADDRESS = ("0.0.0.0", "::")
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """One virtual host, with the origins of the resource that it was in. ``name`` is without its table."""
+    """One virtual host, with the origins of the resource that it was in. ``name`` is without its table.
+
+    ``parts`` holds the origin of each route, where the virtual host was a resource of its own.
+    """
 
     name: str
     message: route_components_pb2.VirtualHost
     origins: tuple[Origin, ...]
+    parts: tuple[Origin, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,12 @@ def table_of(message: route_pb2.RouteConfiguration, origins: tuple[Origin, ...],
     """A table from its message and the virtual hosts that travel apart from it."""
     inside = (Host(host.name, host, origins) for host in message.virtual_hosts)
     outside = (
-        Host(r.name.removeprefix(f"{message.name}/"), route_components_pb2.VirtualHost.FromString(r.body), r.origins)
+        Host(
+            r.name.removeprefix(f"{message.name}/"),
+            route_components_pb2.VirtualHost.FromString(r.body),
+            r.origins,
+            r.parts,
+        )
         for r in apart
     )
     return Table(message.name, (*inside, *outside), message.ignore_port_in_host_matching, origins)

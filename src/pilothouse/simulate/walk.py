@@ -53,7 +53,8 @@ def _route(snapshot: Snapshot, request: Request, table: Table, steps: list[Step]
     steps.append(Step("virtual host", host.name, host.origins))
     for number, route in enumerate(host.message.routes):
         if matches_route(route.match, request):
-            steps.append(Step("route", route.name or f"{number}", route_origins(route, host)))
+            made_by = host.parts[number : number + 1] or route_origins(route, host)
+            steps.append(Step("route", route.name or f"{number}", made_by))
             outcome, further = decide(snapshot, route, request)
             steps.extend(further)
             return outcome
@@ -61,7 +62,7 @@ def _route(snapshot: Snapshot, request: Request, table: Table, steps: list[Step]
 
 
 def route_origins(route: route_components_pb2.Route, host: Host) -> tuple[Origin, ...]:
-    """Of the virtual host's origins those of the VirtualService that made the route; all if it does not say which."""
+    """For a table that arrived whole: of the host's origins those of the VirtualService that the route names."""
     istio = route.metadata.filter_metadata
     written = istio["istio"].fields["config"].string_value if "istio" in istio else ""
     place, found, name = written.partition(_OWNER)

@@ -129,10 +129,10 @@ class DeltaStream(RoundStream[DeltaResponse]):
                 trial.refused.extend(named)
         elif len(items) > 1:
             channel.ledger.revert(batch)
-            self._try_each(channel, batch, items, now)
+            self._try_each(channel, batch, [item for item in items if batch.concerns(item)], now)
         else:
             channel.ledger.revert(batch)
-            if channel.subscription.covers(name_of(items[0])):
+            if batch.concerns(items[0]):
                 channel.ledger.refuse(batch, items[0], error)
             if trial is not None:
                 trial.refused.append(items[0])
@@ -155,7 +155,7 @@ class DeltaStream(RoundStream[DeltaResponse]):
         response that carries the name does the same, and must not be undone.
         """
         channel.ledger.revert_names(batch, (resource.name for resource in blamed))
-        for resource in blamed:
+        for resource in filter(batch.concerns, blamed):
             channel.ledger.refuse(batch, resource, error)
             if channel.type_url != CLUSTER or channel.ledger.successor(batch, resource.name) is not None:
                 continue

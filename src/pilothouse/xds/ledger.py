@@ -30,7 +30,7 @@ class Trial:
 class Batch:
     """One response that has not been answered.
 
-    ``before`` is what the client held of the names in it; ``order`` counts the responses of the type.
+    ``before`` is what the client held of the names in it, but for names forgotten since; ``order`` counts the responses of the type.
     ``restores``: it takes back what was refused, so its acceptance does not settle the refusal.
     """
 
@@ -48,6 +48,10 @@ class Batch:
     def items(self) -> tuple[Item, ...]:
         """Removals first: a name's successor may claim what the removal frees."""
         return (*self.removed, *self.resources)
+
+    def concerns(self, item: Item) -> bool:
+        """Whether the answer still says something about the item: the name was not forgotten since."""
+        return name_of(item) in self.before
 
     @property
     def names(self) -> Iterator[str]:

@@ -42,7 +42,8 @@ class Resource:
     ``follows`` names what must be pushed unasked behind this resource because the proxy will wait for it without
     asking again: a changed cluster's load assignment, a route configuration's virtual hosts (DESIGN §6). Pairs are
     ``(type URL, name)``; a name that ends in ``/`` stands for every resource below that prefix.
-    ``origins`` is who made it, most specific first.
+    ``origins`` is who made it, most specific first. ``parts`` is who made each of its parts, in their order: the
+    routes of a virtual host.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Resource:
     body: bytes = field(repr=False)
     origins: tuple[Origin, ...] = ()
     follows: tuple[tuple[str, str], ...] = ()
+    parts: tuple[Origin, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,7 +10,7 @@ from typing import Final
 
 from pilothouse.kit.digest import digest
 from pilothouse.xds.channel import Channel, Plan
-from pilothouse.xds.ledger import Batch, name_of
+from pilothouse.xds.ledger import Batch
 from pilothouse.xds.protocol import SotwRequest, SotwResponse
 from pilothouse.xds.resource import CLUSTER, LISTENER, VIRTUAL_HOST, Resource
 from pilothouse.xds.rounds import RoundStream
@@ -131,7 +131,7 @@ class SotwStream(RoundStream[SotwResponse]):
     def _refuse(self, channel: Channel, batch: Batch, error: str) -> None:
         items = batch.items
         channel.ledger.revert(batch)
-        for item in (item for item in items if channel.subscription.covers(name_of(item))):
+        for item in filter(batch.concerns, items):
             channel.ledger.refuse(batch, item, error)
         if len(items) > 1:
             self._suspects.setdefault(channel.type_url, set()).update(batch.names)
