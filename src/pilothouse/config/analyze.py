@@ -81,7 +81,7 @@ class _Mesh:
         if applies_to_mesh(spec):
             for index, host in enumerate(spec.hosts):
                 where: Path = ("spec", "hosts", index)
-                what = "so sidecars have nothing to apply the routes to"
+                what = "so sidecars answer for it on port 80 only"
                 yield from self._hosts.check(where, host, namespace, codes.UNKNOWN_HOST, what)
         yield from self._conflicts.get(item.key, ())
         yield from self._bindings(("spec", "gateways"), spec.gateways, namespace)

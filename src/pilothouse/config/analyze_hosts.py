@@ -17,8 +17,9 @@ class KnownHosts:
     """The hosts of all services, exact ones and wildcards of ServiceEntries."""
 
     def __init__(self, hosts: Collection[str]) -> None:
-        self._exact = frozenset(host for host in hosts if "*" not in host)
-        self._wildcards = tuple(sorted({host for host in hosts if "*" in host}))
+        lower = {host.lower() for host in hosts}
+        self._exact = frozenset(host for host in lower if "*" not in host)
+        self._wildcards = tuple(sorted(host for host in lower if "*" in host))
         self._namesakes: dict[str, list[str]] = {}
         for host in sorted(self._exact):
             self._namesakes.setdefault(host.partition(".")[0], []).append(host)
@@ -26,12 +27,12 @@ class KnownHosts:
 
     def full_name(self, host: str, namespace: str) -> str:
         """What ``host`` means for an object in ``namespace``; itself if that is not clear."""
-        candidates = expand_short_name(host, namespace, self._exact.__contains__)
+        candidates = expand_short_name(host.lower(), namespace, self._exact.__contains__)
         return candidates[0] if len(candidates) == 1 else host
 
     def check(self, path: Path, host: str, namespace: str, code: ProblemCode, what: str) -> Iterator[Finding]:
         """A finding if ``host`` means no service, or several. ``what`` says the consequence."""
-        candidates = expand_short_name(host, namespace, self._exact.__contains__)
+        candidates = expand_short_name(host.lower(), namespace, self._exact.__contains__)
         if len(candidates) > 1:
             message = f"'{host}' may mean {one_of(candidates)}"
             yield Finding(codes.AMBIGUOUS_HOST, path, message, f"Write '{candidates[0]}', for example.")

@@ -18,6 +18,8 @@ CLAIM_PREFIX: Final = "@request.auth.claims"
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _CONTROL: Final = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
+MAX_VALUE: Final = 16_384
+"""Bytes of a header value that Envoy accepts in its configuration."""
 _COMMAND: Final = re.compile(r"%(?:%|([A-Z0-9_]+)(\([^)]{1,255}\))?(:[0-9]{1,5})?%)", re.ASCII)
 
 _DOWNSTREAM: Final = (
@@ -111,6 +113,9 @@ def check_header_value(path: Path, value: str) -> Iterator[Finding]:
     if _CONTROL.search(value):
         yield Finding(codes.INVALID_HEADER, path, "the header's value has a control character")
         return
+    if len(value.encode()) > MAX_VALUE:
+        yield Finding(codes.INVALID_HEADER, path, f"the header's value has more than {MAX_VALUE} bytes")
+        return
     faults = (_command_fault(command) for command in _COMMAND.finditer(value))
     message, remedy = next((fault for fault in faults if fault[0]), ("", ""))
     if message:
@@ -132,6 +137,12 @@ def _command_fault(command: re.Match[str]) -> tuple[str, str]:
     if name is None or name in _BARE | _EITHER | _WITH_ARGUMENT:
         return "", ""
     return f"Envoy has no command %{name}%", did_you_mean(name, _BARE | _EITHER | _WITH_ARGUMENT)
+
+
+def check_plain(path: Path, value: str) -> Iterator[Finding]:
+    """A path, an authority: what becomes part of a header may hold no control character."""
+    if _CONTROL.search(value) or "\t" in value:
+        yield Finding(codes.INVALID_VALUE, path, f"{value!r} has a control character", "Remove it.")
 
 
 def check_one_authority(path: Path, rewrite: HTTPRewrite | None, headers: Headers | None) -> Iterator[Finding]:

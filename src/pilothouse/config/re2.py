@@ -12,6 +12,9 @@ MAX_LENGTH: Final = 1024
 """Characters; istiod's limit, which keeps compiled programs within Envoy's."""
 MAX_REPEAT: Final = 1000
 """RE2's limit for a counted repetition, nested ones multiplied."""
+MAX_SIZE: Final = 16_384
+"""Steps of the expression with its repetitions written out: half of the compiled size that our Envoys allow (32,768),
+because this counts steps and not instructions."""
 
 _REPETITION: Final = re.compile(r"\{(\d{1,10})(,(\d{0,10}))?\}", re.ASCII)
 _FLAGS: Final = re.compile(r"\(\?([imsU]*(?:-[imsU]+)?)([:)])")
@@ -29,6 +32,9 @@ _CATEGORY_WORDS: Final = (
 )
 _CATEGORIES: Final = frozenset(_CATEGORY_WORDS.split())
 """Unicode classes that are accepted: all general categories, and the scripts that a route may plausibly need."""
+_CLASS_SIZE: Final = 4
+_UNICODE_SIZE: Final = 32
+"""Steps of a class such as ``\\w``, and of a Unicode class over bytes."""
 _MAX_CODE: Final = 0xFF
 """Envoy compiles expressions over bytes, not over Unicode."""
 _CONTROL: Final = {"a": 7, "f": 12, "t": 9, "n": 10, "r": 13, "v": 11}
@@ -70,6 +76,8 @@ class _Scanner:
         self._at = 0
         self._groups: list[int] = [1]
         self._atom = 0
+        self._sizes: list[int] = [0]
+        self._last_size = 0
         self._names: set[str] = set()
 
     def scan(self) -> None:
@@ -88,16 +96,28 @@ class _Scanner:
                     self._bracket()
                 case "\\":
                     self._escape()
+                case ".":
+                    self._step(1, size=2)
                 case _:
                     self._step(1)
         if len(self._groups) > 1:
             raise _Refused("a '(' is not closed")
 
-    def _step(self, atom: int, width: int = 1) -> None:
-        """Move on. ``atom`` is the largest repetition inside what was passed, 0 if nothing there can be repeated."""
+    def _step(self, atom: int, width: int = 1, size: int = 1) -> None:
+        """Move on. ``atom`` is the largest repetition inside what was passed, 0 if nothing there can be repeated.
+
+        ``size`` is how many steps it takes when written out.
+        """
         self._at += width
         self._atom = atom
         self._groups[-1] = max(self._groups[-1], atom)
+        self._last_size = size
+        self._grow(size)
+
+    def _grow(self, size: int) -> None:
+        self._sizes[-1] += size
+        if sum(self._sizes) > MAX_SIZE:
+            raise _Refused(f"with its repetitions written out it has more than {MAX_SIZE} steps")
 
     def _open(self) -> None:
         for prefix, reason in _REFUSED.items():
@@ -119,12 +139,13 @@ class _Scanner:
                 raise _Refused(f"'{self._text[self._at : self._at + 4]}' does not begin a group that RE2 has")
         self._at += width
         self._groups.append(1)
+        self._sizes.append(0)
         self._atom = 0
 
     def _close(self) -> None:
         if len(self._groups) == 1:
             raise _Refused("a ')' was never opened")
-        self._step(self._groups.pop())
+        self._step(self._groups.pop(), size=self._sizes.pop())
 
     def _repeat(self, operator: str) -> None:
         times, width = 1, 1
@@ -141,8 +162,9 @@ class _Scanner:
             raise _Refused(f"there is nothing for '{operator}' to repeat")
         if self._atom * times > MAX_REPEAT:
             raise _Refused(f"nested repetitions multiply to more than {MAX_REPEAT}")
-        repeated = self._atom * times
-        self._step(repeated, width)
+        repeated, size = self._atom * times, self._last_size
+        self._step(repeated, width, size=size * (times - 1))
+        self._last_size = size * times
         if self._text.startswith("?", self._at):
             self._at += 1
         after = self._text[self._at : self._at + 1]
@@ -154,12 +176,14 @@ class _Scanner:
         if self._text.startswith("^", self._at):
             self._at += 1
         first = True
+        members = 1
         while first or not self._text.startswith("]", self._at):
             if self._at >= len(self._text):
                 raise _Refused("a '[' is not closed")
             self._range()
             first = False
-        self._step(1)
+            members += 1
+        self._step(1, size=members)
 
     def _range(self) -> None:
         """One member of a bracket: a character, a range, or a class."""
@@ -193,12 +217,12 @@ class _Scanner:
         if pair == r"\Q":
             end = self._text.find(r"\E", self._at)
             quoted = (end if end >= 0 else len(self._text)) - self._at
-            return self._step(1 if quoted > 2 else self._atom, quoted + (2 if end >= 0 else 0))
+            return self._step(1 if quoted > 2 else self._atom, quoted + (2 if end >= 0 else 0), size=quoted)
         width = self._unicode_class()
         if width:
-            return self._step(1, width)
+            return self._step(1, width, size=_UNICODE_SIZE)
         if pair[1:] in set("dDwWsSbBAz"):
-            return self._step(1, 2)
+            return self._step(1, 2, size=_CLASS_SIZE)
         self._character()
         self._step(1, 0)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from pilothouse.config.findings import Finding, Path, did_you_mean, one_of
-from pilothouse.config.headers import check_headers, check_one_authority
+from pilothouse.config.headers import check_headers, check_one_authority, check_plain
 from pilothouse.config.rules import (
     check_dns_label,
     check_duration,
@@ -152,6 +152,9 @@ def check_redirect(path: Path, route: HTTPRoute) -> Iterator[Finding]:
     if redirect is None:
         return
     yield from _check_redirect_target(path, redirect)
+    parts = (("uri", redirect.uri), ("authority", redirect.authority), ("prefixRewrite", redirect.prefix_rewrite))
+    for name, value in parts:
+        yield from check_plain((*path, name), value)
     if redirect.prefix_rewrite and any(match.uri is not None and match.uri.prefix is None for match in route.match):
         message = "prefixRewrite needs matches by uri prefix"
         yield Finding(codes.INVALID_VALUE, (*path, "prefixRewrite"), message, "Use 'uri' instead, or match by prefix.")
@@ -207,6 +210,8 @@ def check_rewrite(path: Path, rewrite: HTTPRewrite | None) -> Iterator[Finding]:
         yield Finding(codes.MISSING_FIELD, path, "the rewrite changes nothing", "Set uri or authority.")
     if rewrite.uri and rewrite.uri_regex_rewrite:
         yield Finding(codes.CONFLICTING_FIELDS, path, "uri and uriRegexRewrite exclude each other")
+    yield from check_plain((*path, "uri"), rewrite.uri)
+    yield from check_plain((*path, "authority"), rewrite.authority)
 
 
 def check_retries(path: Path, retries: HTTPRetry | None) -> Iterator[Finding]:

@@ -115,3 +115,11 @@ def test_an_expression_longer_than_istiod_allows_is_refused() -> None:
 @given(st.text(alphabet="ab()[]{}|*+?^$\\.:<>P!=-,0123dpQE", max_size=40))
 def test_no_text_makes_the_scanner_fail(expression: str) -> None:
     assert isinstance(regex_fault(expression), str)
+
+
+@pytest.mark.parametrize(
+    ("expression", "fits"),
+    [("a{1000}" * 16, True), ("a{1000}" * 17, False), ("(ab){500}" * 16, True), ("(abc){500}" * 16, False)],
+)
+def test_repetitions_are_counted_as_they_are_written_out(expression: str, fits: bool) -> None:
+    assert (regex_fault(expression) == "") is fits
