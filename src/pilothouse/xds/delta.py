@@ -42,7 +42,7 @@ class DeltaStream(RoundStream[DeltaResponse]):
         if channel.subscription.asked:
             self._subscribe(channel, request.subscribe)
             self._unsubscribe(channel, request.unsubscribe)
-        else:
+        elif request.subscribe or not request.nonce:
             self._open(channel, request)
         return self._advance(now)
 

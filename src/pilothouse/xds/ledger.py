@@ -30,7 +30,8 @@ class Trial:
 class Batch:
     """One response that has not been answered.
 
-    ``before`` is what the client held of the names in it, but for names forgotten since; ``order`` counts the responses of the type.
+    ``before`` is what the client held of the names in it, but for names forgotten since; ``order`` counts the
+    responses of the type.
     ``restores``: it takes back what was refused, so its acceptance does not settle the refusal.
     """
 

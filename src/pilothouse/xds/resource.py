@@ -64,6 +64,11 @@ class ResourceSet(Mapping[str, Resource]):
 
     by_name: Mapping[str, Resource]
 
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    __hash__ = object.__hash__
+
     def __getitem__(self, name: str) -> Resource:
         """The resource of that name. Raises KeyError."""
         return self.by_name[name]

@@ -64,3 +64,10 @@ def test_two_streams_share_nothing_but_what_they_were_given():
     one.offer(listeners(web="1"), 0)
     assert other.offered is None
     assert other.receive(DeltaRequest(LISTENER), 0) == []
+
+
+def test_an_answer_to_an_unknown_nonce_opens_no_subscription():
+    stream = DeltaStream()
+    stream.offer(listeners(web="1"), 0)
+    assert stream.receive(DeltaRequest(LISTENER, nonce="of another stream", error="late"), 0) == []
+    assert stream.receive(DeltaRequest(LISTENER), 0)
