@@ -4,6 +4,7 @@ Requests are parsed by protobuf; responses leave as the bytes that ``server.wire
 ``server.stream``'s business. Knows neither the pipeline's state nor resources.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import grpc
@@ -69,6 +70,11 @@ class AdsServer:
         """The open streams whose proxy is known, in the order in which they were introduced."""
         known = (stream for stream in self._open.values() if stream.introduced)
         return tuple(sorted(known, key=lambda stream: stream.introduced_at))
+
+    @property
+    def unsettled(self) -> Mapping[str, frozenset[str]]:
+        """What broken streams left for the next stream of their proxy."""
+        return self._parts.unsettled
 
     def turn(self) -> None:
         """A publication is over: forget the bytes that it did not need."""

@@ -7,8 +7,8 @@ that does not read at all is dropped at a deadline. It decides nothing about ord
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import grpc
@@ -30,6 +30,8 @@ log = structlog.get_logger(__name__)
 
 MOST_WAITING: Final = 64
 """Responses that may wait for the writer before the reader pauses: requests must not fill our memory."""
+MOST_UNSETTLED: Final = 10_000
+"""Proxies whose broken streams are remembered."""
 FIRST_MESSAGE_SECONDS: Final = 15.0
 """A client that opens a stream and says nothing is not a proxy."""
 
@@ -87,6 +89,13 @@ class Machine(Protocol[Asked, Answer]):
     def status(self) -> tuple[TypeStatus, ...]:
         """Where each type stands."""
 
+    @property
+    def unsettled(self) -> frozenset[str]:
+        """Load assignments that the client may still wait for."""
+
+    def distrust(self, names: Iterable[str]) -> None:
+        """Send these even if the client says that it holds them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Dialect(Generic[Q, R]):
@@ -110,13 +119,14 @@ class Audience(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StreamParts:
-    """What all streams of a server share."""
+    """What all streams of a server share. ``unsettled`` is what broken streams left, by proxy: see ``distrust``."""
 
     audience: Audience
     clock: Clock
     counters: Counters
     settings: StreamSettings
     write_timeout: float = 20.0
+    unsettled: dict[str, frozenset[str]] = field(default_factory=dict)
 
 
 class XdsStream(Generic[Q, R]):
@@ -181,6 +191,7 @@ class XdsStream(Generic[Q, R]):
             finally:
                 if self._proxy is not None:
                     self._parts.audience.leave(self)
+                    self._note_unsettled(self._proxy)
             first = done.pop()
             if first.cancelled() or first.exception() is not None:
                 return End(grpc.StatusCode.INTERNAL, "the control plane failed; its log says why")
@@ -216,9 +227,16 @@ class XdsStream(Generic[Q, R]):
             log.warning("a proxy was turned away", peer=self._context.peer(), reason=str(error))
             return End(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         self.introduced_at = self._now()
+        self._machine.distrust(self._parts.unsettled.pop(self._proxy.id, frozenset()))
         log.info("proxy connected", proxy=self._proxy.id, variant=self.variant, peer=self._context.peer())
         self._parts.audience.join(self)
         return None
+
+    def _note_unsettled(self, proxy: Proxy) -> None:
+        """Remember, for the proxy's next stream, what this one may have failed to bring."""
+        names = self._machine.unsettled
+        if names and len(self._parts.unsettled) < MOST_UNSETTLED:
+            self._parts.unsettled[proxy.id] = names
 
     def _take(self, request: Q) -> None:
         if request.error is not None:

@@ -99,6 +99,21 @@ class RoundStream(ABC, Generic[R]):
         asked = [channel for channel in self._channels.values() if channel.subscription.asked]
         return bool(asked) and all(state_of(channel, snapshot) is SyncState.SYNCED for channel in asked)
 
+    @property
+    def unsettled(self) -> frozenset[str]:
+        """Load assignments that the client may still wait for: those of clusters whose response is unanswered."""
+        batches = self._channels[CLUSTER].ledger.in_flight.values()
+        follows = (pair for batch in batches for resource in batch.resources for pair in resource.follows)
+        return frozenset(name for type_url, name in follows if type_url == ENDPOINT)
+
+    def distrust(self, names: Iterable[str]) -> None:
+        """Send these load assignments even if the client says that it holds them.
+
+        What an earlier stream of this client left ``unsettled``: if it broke between a changed cluster and its
+        endpoints, the cluster warms, and the version that the client reports says nothing of that.
+        """
+        self._channels[ENDPOINT].forced.update(names)
+
     @abstractmethod
     def _send(self, channel: Channel, plan: Plan, now: float) -> Batch | None:
         """Put one response of this variant into the outbox: the plan's resources, removals and missing names."""

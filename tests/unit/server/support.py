@@ -25,7 +25,7 @@ from pilothouse.server.counters import Counters
 from pilothouse.server.pipeline import Pipeline
 from pilothouse.server.settings import Debounce
 from pilothouse.server.stream import StreamParts
-from pilothouse.xds.resource import CLUSTER, Resource, ResourceSet, Snapshot, resource_set
+from pilothouse.xds.resource import CLUSTER, ENDPOINT, Resource, ResourceSet, Snapshot, resource_set
 from pilothouse.xds.settings import StreamSettings
 
 NODE = "sidecar~127.0.0.9~reviews-v1.default~mesh"
@@ -76,7 +76,7 @@ class FakeCompiler:
 def a_cluster(name: str, padding: int = 0) -> Resource:
     """A cluster resource; the body is not a cluster, which no one here minds."""
     body = name.encode() + b"." * padding
-    return Resource(name, digest(body), body, (RegistryOrigin("test", name),))
+    return Resource(name, digest(body), body, (RegistryOrigin("test", name),), follows=((ENDPOINT, name),))
 
 
 def services(*hosts: str) -> ServiceDelta:

@@ -53,6 +53,18 @@ async def test_a_client_that_reconnects_with_what_is_still_true_is_sent_no_resou
         assert plane.counters.sent_resources["CDS"] == 1
 
 
+async def test_a_stream_that_breaks_before_its_clusters_are_acknowledged_is_remembered_for_the_next() -> None:
+    async with a_plane() as plane:
+        plane.submit("a")
+        broken = plane.delta()
+        await broken.ask()
+        await broken.answer()
+        broken.call.cancel()
+        await until(lambda: plane.ads.unsettled == {NODE: frozenset({"a"})})
+        await plane.delta().ask()
+        await until(lambda: not plane.ads.unsettled)
+
+
 async def test_two_streams_of_one_node_are_both_served() -> None:
     async with a_plane() as plane:
         plane.submit("a")

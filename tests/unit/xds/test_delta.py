@@ -1,7 +1,7 @@
 from pilothouse.kit.origin import FileOrigin
 from pilothouse.xds.delta import DeltaStream
 from pilothouse.xds.protocol import DeltaRequest, SyncState
-from pilothouse.xds.resource import CLUSTER, LISTENER, Resource, Snapshot, resource_set
+from pilothouse.xds.resource import CLUSTER, ENDPOINT, LISTENER, Resource, Snapshot, resource_set
 from pilothouse.xds.settings import StreamSettings
 
 
@@ -71,3 +71,32 @@ def test_an_answer_to_an_unknown_nonce_opens_no_subscription():
     stream.offer(listeners(web="1"), 0)
     assert stream.receive(DeltaRequest(LISTENER, nonce="of another stream", error="late"), 0) == []
     assert stream.receive(DeltaRequest(LISTENER), 0)
+
+
+def a_cluster_with_endpoints(version: str) -> Snapshot:
+    cluster = Resource("a", version, b"cluster " + version.encode(), follows=((ENDPOINT, "a"),))
+    return Snapshot({CLUSTER: (resource_set(cluster),), ENDPOINT: (resource_set(Resource("a", "1", b"members")),)})
+
+
+def test_what_a_broken_stream_left_unsettled_is_sent_again_on_the_next_one():
+    broken = DeltaStream()
+    broken.offer(a_cluster_with_endpoints("2"), 0)
+    broken.receive(DeltaRequest(CLUSTER, initial_versions={"a": "1"}), 0)
+    assert broken.unsettled == {"a"}
+
+    held = {CLUSTER: {"a": "2"}, ENDPOINT: {"a": "1"}}
+    plain, warned = DeltaStream(), DeltaStream()
+    warned.distrust(broken.unsettled)
+    for stream, sent in ((plain, ()), (warned, ("a",))):
+        stream.offer(a_cluster_with_endpoints("2"), 1)
+        stream.receive(DeltaRequest(CLUSTER, initial_versions=held[CLUSTER]), 1)
+        responses = stream.receive(DeltaRequest(ENDPOINT, subscribe=("a",), initial_versions=held[ENDPOINT]), 1)
+        assert tuple(r.name for response in responses for r in response.resources) == sent
+
+
+def test_nothing_is_unsettled_once_the_clusters_are_acknowledged():
+    stream = DeltaStream()
+    stream.offer(a_cluster_with_endpoints("1"), 0)
+    (clusters,) = stream.receive(DeltaRequest(CLUSTER), 0)
+    stream.receive(DeltaRequest(CLUSTER, nonce=clusters.nonce), 0)
+    assert stream.unsettled == frozenset()
