@@ -14,6 +14,7 @@ import structlog
 
 from pilothouse import __version__
 from pilothouse.agent.admin import EnvoyAdmin
+from pilothouse.agent.announce import announce
 from pilothouse.agent.binary import find_envoy, read_version
 from pilothouse.agent.bootstrap import encode_bootstrap
 from pilothouse.agent.envoy import Envoy, EnvoyCommand
@@ -25,6 +26,7 @@ from pilothouse.agent.settings import AgentSettings, uses_of, validate_settings
 from pilothouse.agent.status import StatusParts, StatusServer, listen
 from pilothouse.agent.watch import EnvoyWatch
 from pilothouse.aio.cell import Cell
+from pilothouse.aio.notify import STOPPING, notify
 from pilothouse.aio.tasks import Tasks
 from pilothouse.kit.errors import SettingsError
 from pilothouse.model.registration import Health
@@ -91,6 +93,7 @@ class Agent:
                 tasks.start("envoy watch", self._watch.run())
                 tasks.start("app health", watch_app(settings, self._session, self._app))
                 tasks.start("registration", self._registration.run())
+                tasks.start("systemd", announce(self._watch.state))
                 await stop.wait()
                 await self._leave("a part of the agent crashed" if crashed else "the agent was asked to stop")
         finally:
@@ -99,6 +102,7 @@ class Agent:
 
     async def _leave(self, reason: str) -> None:
         self._leaving = reason
+        notify(STOPPING, f"STATUS=leaving: {reason}")
         log.info("agent leaves", node=self._settings.node_id, reason=reason)
         if await self._registration.leave(reason):
             await asyncio.sleep(SETTLE_SECONDS)

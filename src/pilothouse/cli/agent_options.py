@@ -81,8 +81,11 @@ class AgentOptions:
     log_format: LogFormatOption = LogFormat.CONSOLE
 
 
-def decode_agent(options: AgentOptions) -> "AgentSettings":
-    """The settings that the options mean. Raises SettingsError with every mistake, one a line."""
+def decode_agent(options: AgentOptions, *, token: str = "") -> "AgentSettings":
+    """The settings that the options mean. With ``token``, the token file is not read, and may be missing yet.
+
+    Raises SettingsError with every mistake, one a line.
+    """
     from pathlib import Path
 
     from pilothouse.agent.settings import AgentSettings, validate_settings
@@ -91,7 +94,7 @@ def decode_agent(options: AgentOptions) -> "AgentSettings":
     from pilothouse.model.proxy import Role
 
     mistakes: list[str] = []
-    token = read_credential(options.token_file, mistakes)
+    token = token or read_credential(options.token_file, mistakes)
     host, port = decode_discovery(options.discovery, mistakes)
     settings = AgentSettings(
         name=options.name or "unnamed",

@@ -8,7 +8,7 @@ from typing import Annotated, Final, TypeAlias
 
 import typer
 
-from pilothouse.cli import agent, serve, status, up
+from pilothouse.cli import accept, agent, serve, status, up
 from pilothouse.cli.options import CONTEXT
 from pilothouse.kit.errors import PilothouseError, SettingsError
 
@@ -27,6 +27,7 @@ up.declare(app)
 serve.declare(app)
 agent.declare(app)
 status.declare(app)
+accept.declare(app)
 
 
 def show_version(asked: bool) -> None:

@@ -44,15 +44,19 @@ def serve(options: ServeOptions) -> None:
     """Run the control plane. Ctrl-C or SIGTERM ends it in order, a second one at once."""
     import asyncio
 
+    from pilothouse.aio.notify import READY, notify
     from pilothouse.cli.logs import configure_logs
     from pilothouse.cli.signals import run_until_signalled
-    from pilothouse.server.run import run_server
+    from pilothouse.server.run import Bound, run_server
 
     settings = decode_serve(options)
     configure_logs(options.log_format)
 
+    def started(bound: Bound) -> None:
+        notify(READY, f"STATUS=xDS on {bound.xds_address}, admin API on {bound.admin_address}")
+
     async def work(stop: asyncio.Event) -> int:
-        await run_server(settings, stop)
+        await run_server(settings, stop, started)
         return 0
 
     raise typer.Exit(run_until_signalled(work))

@@ -1,12 +1,13 @@
 """The admin API: readiness, version, metrics, istiod's debug pages, and the status that the command line prints.
 
-A Starlette application behind ``server.gate``, served by uvicorn in the control plane's own loop. Reads only.
+A Starlette application behind ``server.gate``, served by uvicorn in the control plane's own loop. Reads only, but for
+``server.accept``.
 """
 
 import contextlib
 import socket
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import uvicorn
@@ -18,6 +19,7 @@ from starlette.routing import Route
 
 from pilothouse import __version__
 from pilothouse.server import views
+from pilothouse.server.accept import Holder, hold_routes
 from pilothouse.server.gate import Gate, json_response, text_response
 from pilothouse.server.metrics import CONTENT_TYPE, render_metrics
 from pilothouse.server.views import LiveState
@@ -27,10 +29,11 @@ MOST_CONNECTIONS: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class AdminApi:
-    """The pages. ``compiled`` reads how often each type was compiled."""
+    """The pages. ``compiled`` reads how often each type was compiled; ``holders`` are sources that may hold changes."""
 
     live: LiveState
     compiled: Callable[[], Mapping[str, int]]
+    holders: Mapping[str, Holder] = field(default_factory=dict)
 
     def application(self, token: str, host: str) -> Starlette:
         """The application; ``host`` is the configured name under which it may be asked."""
@@ -46,7 +49,10 @@ class AdminApi:
             "/debug/config_dump": self.config_dump,
         }
         return Starlette(
-            routes=[Route(path, _page(answer), methods=["GET"]) for path, answer in pages.items()],
+            routes=[
+                *(Route(path, _page(answer), methods=["GET"]) for path, answer in pages.items()),
+                *hold_routes(self.holders),
+            ],
             middleware=[Middleware(Gate, token=token, name=host)],
         )
 

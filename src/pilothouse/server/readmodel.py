@@ -95,6 +95,26 @@ class Status(msgspec.Struct, frozen=True):
     objects: int = 0
 
 
+class HeldStatus(msgspec.Struct, frozen=True):
+    """A deletion that a source holds. ``change`` is the name under which it is accepted; ``of`` objects are served.
+
+    ``objects`` are written ``Kind namespace/name``; ``since`` is in seconds since 1970.
+    """
+
+    source: str
+    change: str
+    objects: tuple[str, ...]
+    of: int
+    since: float
+
+
+class AcceptRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of ``POST /api/accept``: which source, and which of its held changes."""
+
+    source: str
+    change: str
+
+
 def show_problem(problem: Problem) -> ProblemStatus:
     """A Problem with its catalogue's words filled in."""
     return ProblemStatus(

@@ -39,8 +39,10 @@ from pilothouse.server.registration import RegistrationServer
 from pilothouse.server.settings import ServerSettings, refuse_exposure, split_address
 from pilothouse.server.stream import StreamParts
 from pilothouse.server.views import LiveState
+from pilothouse.sources.accepted import FILE_NAME as ACCEPTED
 from pilothouse.sources.files import SOURCE as FILES
-from pilothouse.sources.files import FileSource
+from pilothouse.sources.files import FileSource, Keeping
+from pilothouse.sources.hold import HoldRules
 from pilothouse.xds.settings import StreamSettings
 
 log = structlog.get_logger(__name__)
@@ -120,7 +122,13 @@ def assemble(settings: ServerSettings, clock: Clock) -> ControlPlane:
     pipeline: Pipeline[MeshSnapshot] = Pipeline(
         compiler, clock, counters, world=World(settings=settings.mesh.values()), required=(FILES, EMBEDDED)
     )
-    files = FileSource(Path(settings.config_folder), pipeline.submit, namespace=settings.namespace)
+    files = FileSource(
+        Path(settings.config_folder),
+        pipeline.submit,
+        namespace=settings.namespace,
+        keeping=Keeping(hold_rules(settings), state_dir / ACCEPTED, clock),
+    )
+    files.restore()
     files.check()
     registry = EmbeddedRegistry(pipeline.submit, clock, registry_rules(settings), read_roster(roster))
     ads = AdsServer(StreamParts(pipeline, clock, counters, StreamSettings(absent=absent), settings.write_timeout))
@@ -137,8 +145,14 @@ def assemble(settings: ServerSettings, clock: Clock) -> ControlPlane:
         roster=roster,
         ads=ads,
         agents=RegistrationServer(registry, board, clock, token),
-        admin=AdminApi(live, lambda: compiler.compiled),
+        admin=AdminApi(live, lambda: compiler.compiled, {FILES: files}),
     )
+
+
+def hold_rules(settings: ServerSettings) -> HoldRules:
+    """When a deletion in the configuration folder is held."""
+    files = settings.sources.files
+    return HoldRules(files.hold, files.hold_share, files.hold_at_least, files.hold_window)
 
 
 def registry_rules(settings: ServerSettings) -> EmbeddedRules:

@@ -76,6 +76,36 @@ class RegistrySettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
     )
 
 
+class FilesSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The configuration folder."""
+
+    hold: Annotated[
+        bool,
+        Meta(
+            description="Whether deletions of many objects at once, and the loss of the folder, are held until "
+            "`pilothouse accept`. Without it, objects go as their files go; a folder that is gone still drops nothing."
+        ),
+    ] = True
+    hold_share: Annotated[
+        float, Meta(ge=0, lt=1, description="A deletion is held if it takes more than this share of the objects.")
+    ] = 0.5
+    hold_at_least: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="A deletion of fewer objects is never held.")
+    ] = 10
+    hold_window: Annotated[
+        float,
+        Meta(
+            ge=0, le=3600, description="Deletions within this long of each other are counted together.", extra=DURATION
+        ),
+    ] = 10.0
+
+
+class SourcesSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where configuration comes from."""
+
+    files: Annotated[FilesSettings, Meta(description="The configuration folder.")] = FilesSettings()
+
+
 class MeshSection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     """What holds for the whole mesh. The words and their spelling are those of Istio's MeshConfig."""
 
@@ -138,6 +168,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     ] = "default"
     debounce: Annotated[Debounce, Meta(description="How changes are gathered before proxies are told.")] = Debounce()
     registry: Annotated[RegistrySettings, Meta(description="Where services come from.")] = RegistrySettings()
+    sources: Annotated[SourcesSettings, Meta(description="Where configuration comes from.")] = SourcesSettings()
     mesh: Annotated[MeshSection, Meta(description="What holds for the whole mesh.")] = MeshSection()
     write_timeout: Annotated[
         float,
@@ -189,7 +220,9 @@ def type_name(kind: object, meta: Meta) -> str:
         return "duration"
     if get_origin(kind) is tuple:
         return "list of text"
-    return {bool: "true or false", float: "number", str: "text"}.get(kind if isinstance(kind, type) else object, "text")
+    return {bool: "true or false", float: "number", int: "number", str: "text"}.get(
+        kind if isinstance(kind, type) else object, "text"
+    )
 
 
 def split_address(address: str, setting: str) -> tuple[str, int]:

@@ -5,8 +5,8 @@ holds no longer in a usable form; over all files it decides whose object counts.
 its file is gone, or when its file was read without an error that might be about it.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from pilothouse.config.decode import drop_duplicates
@@ -23,7 +23,8 @@ Decode: TypeAlias = Callable[[str, str, str], Decoded]
 class FileState:
     """What one file contributes. ``digest`` is of the bytes behind it, empty if they could not be had.
 
-    ``carried`` are last good versions of objects that the file holds no longer in a usable form.
+    ``carried`` are last good versions of objects that the file holds no longer in a usable form. ``texts`` are the
+    whole texts that the good objects were decoded from.
     """
 
     path: str
@@ -31,6 +32,7 @@ class FileState:
     objects: tuple[ConfigObject, ...] = ()
     carried: tuple[ConfigObject, ...] = ()
     problems: tuple[Problem, ...] = ()
+    texts: Mapping[ConfigKey, str] = field(default_factory=dict)
 
     @property
     def good(self) -> tuple[ConfigObject, ...]:
@@ -38,8 +40,8 @@ class FileState:
         return (*self.objects, *self.carried)
 
 
-def take_text(previous: FileState, digest: str, decoded: Decoded) -> FileState:
-    """The file's state after its new text was decoded.
+def take_text(previous: FileState, digest: str, text: str, decoded: Decoded) -> FileState:
+    """The file's state after its new ``text`` was decoded.
 
     Objects equal to the ones before stay the same objects. An error that names an object carries that object; an
     error that names none (the text around it is broken) carries every object that is not there any more.
@@ -54,16 +56,17 @@ def take_text(previous: FileState, digest: str, decoded: Decoded) -> FileState:
         kept = _concerned(problem, missing) if problem.is_error else ()
         carried.update((o.key, o) for o in kept)
         problems.append(replace(problem, message=problem.message + _goes_on(kept)) if kept else problem)
-    return FileState(previous.path, digest, objects, tuple(carried.values()), tuple(problems))
+    texts = {key: previous.texts.get(key, "") for key in carried} | dict.fromkeys(present, text)
+    return FileState(previous.path, digest, objects, tuple(carried.values()), tuple(problems), texts)
 
 
 def keep_all(previous: FileState, code: ProblemCode, message: str) -> FileState:
     """The file's state while its text cannot be had: everything goes on, and a Problem says why."""
     problem = Problem(code, "", message + _goes_on(previous.good), FileOrigin(previous.path))
-    return FileState(previous.path, "", (), previous.good, (problem,))
+    return FileState(previous.path, "", (), previous.good, (problem,), previous.texts)
 
 
-def merge(source: str, files: Sequence[FileState], further: Iterable[Problem] = ()) -> ConfigDelta:
+def merge(source: str, files: Sequence[FileState]) -> ConfigDelta:
     """The whole source. ``files`` are in path order: of two objects with one key the first counts.
 
     A current object counts before a carried one, so that an object may move from a file that is broken.
@@ -73,7 +76,7 @@ def merge(source: str, files: Sequence[FileState], further: Iterable[Problem] = 
     for file in files:
         for candidate in file.carried:
             chosen.setdefault(candidate.key, candidate)
-    problems = (*further, *(problem for file in files for problem in file.problems), *current.problems)
+    problems = (*(problem for file in files for problem in file.problems), *current.problems)
     return ConfigDelta(source, tuple(chosen.values()), problems)
 
 

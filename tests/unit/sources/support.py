@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pilothouse.config.objects import ConfigObject
 from pilothouse.model.world import ConfigDelta, Delta
-from pilothouse.sources.files import FileSource, Pace
+from pilothouse.sources.files import FileSource, Keeping, Pace
 
 
 def a_route(name: str, host: str = "reviews.service.mesh", timeout: str = "1s") -> str:
@@ -32,10 +32,10 @@ FAST = Pace(still=0.005, sweep=0.3, step_ms=10, debounce_ms=20)
 class Folder:
     """A configuration folder and everything that its source emitted."""
 
-    def __init__(self, path: Path, pace: Pace = FAST) -> None:
+    def __init__(self, path: Path, pace: Pace = FAST, keeping: Keeping | None = None) -> None:
         self.path = path
         self.emitted: list[ConfigDelta] = []
-        self.source = FileSource(path, self._take, pace=pace)
+        self.source = FileSource(path, self._take, pace=pace, keeping=keeping)
 
     def _take(self, delta: Delta) -> None:
         assert isinstance(delta, ConfigDelta)

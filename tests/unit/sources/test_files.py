@@ -10,7 +10,8 @@ import pytest
 from pilothouse.aio.tasks import Tasks
 from pilothouse.config.objects import Decoded
 from pilothouse.kit.errors import SettingsError
-from pilothouse.sources.files import FileSource, Pace
+from pilothouse.sources.files import FileSource, Keeping, Pace
+from pilothouse.sources.hold import HoldRules
 
 from .support import BROKEN_FIELD, FAST, HALF_WRITTEN, Folder, a_route
 
@@ -108,14 +109,18 @@ async def test_text_in_another_encoding_keeps_the_last_good_version(tmp_path: Pa
     assert folder.codes() == ["file-unreadable"]
 
 
-async def test_a_file_that_turned_into_a_folder_keeps_the_last_good_version_of_nothing(tmp_path: Path) -> None:
+async def test_a_file_that_turned_into_a_folder_keeps_the_last_good_version(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     path = folder.write("a.yaml", a_route("reviews"))
     await folder.look()
     path.unlink()
     path.mkdir()
     await folder.look()
-    assert folder.names() == [], "a folder is not a file that cannot be read"
+    assert folder.names() == ["reviews"]
+    assert folder.codes() == ["file-unreadable"]
+    path.rmdir()
+    await folder.look()
+    assert folder.names() == []
 
 
 async def test_a_dangling_link_keeps_the_last_good_version(tmp_path: Path) -> None:
@@ -134,14 +139,33 @@ async def test_a_dangling_link_keeps_the_last_good_version(tmp_path: Path) -> No
 async def test_a_lost_folder_keeps_everything_and_says_so(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "config")
     folder.write("a.yaml", a_route("reviews"))
+    folder.write("b.yaml", a_route("ratings"))
     await folder.look()
     shutil.rmtree(folder.path)
     await folder.look()
-    assert folder.names() == ["reviews"]
-    assert folder.codes() == ["folder-unreadable"]
-    folder.write("b.yaml", a_route("ratings"))
+    assert folder.names() == ["reviews", "ratings"]
+    assert folder.codes() == ["deletion-held"]
+    folder.write("b.yaml", a_route("ratings", timeout="7s"))
     await folder.look()
-    assert folder.names() == ["ratings"]
+    assert folder.codes() == ["deletion-held"], "the folder is back with less than it held"
+    folder.write("a.yaml", a_route("reviews"))
+    await folder.look()
+    assert folder.names() == ["reviews", "ratings"]
+    assert folder.codes() == []
+
+
+async def test_without_holding_a_lost_folder_still_says_nothing_about_its_objects(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "config", keeping=Keeping(HoldRules(enabled=False)))
+    for number in range(12):
+        folder.write(f"{number}.yaml", a_route(f"r-{number}"))
+    await folder.look()
+    shutil.rmtree(folder.path)
+    await folder.look()
+    assert len(folder.names()) == 12
+    assert folder.codes() == ["folder-unreadable"]
+    folder.path.mkdir()
+    await folder.look()
+    assert folder.names() == []
     assert folder.codes() == []
 
 
@@ -231,9 +255,94 @@ async def test_a_lost_folder_is_watched_again_once_it_is_back(tmp_path: Path) ->
         tasks.start("files", folder.source.run(read_once.set))
         await folder.until(read_once.is_set)
         shutil.rmtree(folder.path)
-        await folder.until(lambda: folder.codes() == ["folder-unreadable"])
+        await folder.until(lambda: folder.codes() == ["deletion-held"])
         assert folder.names() == ["reviews"]
-        folder.write("b.yaml", a_route("ratings"))
-        await folder.until(lambda: folder.names() == ["ratings"])
+        folder.write("a.yaml", a_route("reviews"))
+        await folder.until(lambda: folder.codes() == [])
         folder.write("c.yaml", a_route("details"))
-        await folder.until(lambda: folder.names() == ["ratings", "details"])
+        await folder.until(lambda: folder.names() == ["reviews", "details"])
+
+
+async def test_a_checkout_of_many_files_is_one_change(tmp_path: Path) -> None:
+    folder, read_once = Folder(tmp_path, Pace(still=0.1)), asyncio.Event()
+    async with Tasks() as tasks:
+        tasks.start("files", folder.source.run(read_once.set))
+        await folder.until(read_once.is_set)
+
+        def check_out(timeout: str) -> None:
+            for number in range(500):
+                (tmp_path / f"{number:03}.yaml").write_text(a_route(f"r-{number}", timeout=timeout))
+
+        for count, timeout in enumerate(("1s", "2s", "3s"), start=2):
+            await asyncio.to_thread(check_out, timeout)
+            await folder.until(lambda timeout=timeout: timeout_of(folder) == {timeout})
+            assert len(folder.emitted) == count, "one delta for each checkout"
+    assert len(folder.names()) == 500
+
+
+def timeout_of(folder: Folder) -> set[str]:
+    return {str(rule.timeout) for o in folder.objects() for rule in getattr(o.spec, "http", ())}
+
+
+async def test_a_mounted_config_map_changes_all_of_its_files_at_once(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+
+    def mount(version: str) -> None:
+        (tmp_path / f"..{version}").mkdir()
+        for name in ("ratings", "reviews"):
+            (tmp_path / f"..{version}" / f"{name}.yaml").write_text(a_route(name, timeout=version))
+        (tmp_path / "..new").symlink_to(f"..{version}")
+        (tmp_path / "..new").rename(tmp_path / "..data")
+
+    mount("1s")
+    for name in ("ratings", "reviews"):
+        (tmp_path / f"{name}.yaml").symlink_to(f"..data/{name}.yaml")
+    await folder.look()
+    mount("2s")
+    await folder.look()
+    assert folder.names() == ["ratings", "reviews"]
+    assert len(folder.emitted) == 2
+    assert timeout_of(folder) == {"2s"}
+    assert folder.codes() == []
+
+
+async def test_a_file_that_is_written_without_a_pause_keeps_its_last_good_version(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, Pace(still=0.002, tries=5))
+    path = folder.write("a.yaml", a_route("reviews"))
+    folder.write("b.yaml", a_route("ratings"))
+    await folder.look()
+    stop = asyncio.Event()
+
+    def scribble() -> None:
+        for number in range(1_000_000):
+            if stop.is_set():
+                return
+            path.write_text(HALF_WRITTEN + "x" * (number % 50))
+
+    async with Tasks() as tasks:
+        writer = tasks.start("writer", asyncio.to_thread(scribble))
+        folder.write("b.yaml", a_route("ratings", timeout="9s"))
+        await folder.look()
+        stop.set()
+        await writer
+    assert sorted(folder.names()) == ["ratings", "reviews"]
+    assert folder.codes() == ["file-busy"]
+    folder.write("a.yaml", a_route("reviews"))
+    await folder.look()
+    assert folder.codes() == []
+
+
+async def test_a_file_that_is_replaced_a_thousand_times_ends_as_its_last_version(tmp_path: Path) -> None:
+    folder, read_once = Folder(tmp_path), asyncio.Event()
+    folder.write("a.yaml", a_route("reviews"))
+
+    def replace() -> None:
+        for number in range(1, 1001):
+            folder.write("a.yaml", a_route("reviews", timeout=f"{number}ms"))
+
+    async with Tasks() as tasks:
+        tasks.start("files", folder.source.run(read_once.set))
+        await folder.until(read_once.is_set)
+        await asyncio.to_thread(replace)
+        await folder.until(lambda: timeout_of(folder) == {"1s"} and folder.codes() == [])
+    assert all([o.key.name for o in delta.objects] == ["reviews"] for delta in folder.emitted)

@@ -9,7 +9,7 @@ from .support import BROKEN_FIELD, HALF_WRITTEN, a_route
 
 
 def read(previous: FileState, text: str) -> FileState:
-    return take_text(previous, text, decode_documents(text, previous.path, "default"))
+    return take_text(previous, text, text, decode_documents(text, previous.path, "default"))
 
 
 def a_file(text: str, path: str = "a.yaml") -> FileState:
@@ -93,4 +93,4 @@ def test_an_object_may_move_away_from_a_file_that_is_broken() -> None:
 
 
 def test_decoding_nothing_is_an_empty_state() -> None:
-    assert take_text(FileState("a.yaml"), "d", Decoded()) == FileState("a.yaml", "d")
+    assert take_text(FileState("a.yaml"), "d", "", Decoded()) == FileState("a.yaml", "d")
