@@ -13,8 +13,6 @@ from typing import Final
 import structlog
 
 from pilothouse.aio.clock import Clock
-from pilothouse.kit.codes import SILENCE_HELD
-from pilothouse.kit.origin import RegistryOrigin
 from pilothouse.kit.problem import Problem
 from pilothouse.model.proxy import Workload
 from pilothouse.model.registration import Health, Refused, Register
@@ -22,14 +20,16 @@ from pilothouse.model.service import ServiceDelta, ServiceKey
 from pilothouse.model.world import Delta, WorkloadDelta
 from pilothouse.registry.admission import Admission, admit_register
 from pilothouse.registry.directory import SOURCE, Entry, Instance, keys_of, list_service, problems_of
-from pilothouse.registry.leases import Lease, Loss, Registration, Suspect, Suspicion
-from pilothouse.registry.silence import Candidate, History, Removal, SilenceRule, decide, recent
+from pilothouse.registry.leases import Lease, Loss, Registration, Suspect, Suspicion, suspects_among
+from pilothouse.registry.silence import Candidate, History, Removal, SilenceRule, decide, held_problem, recent
 from pilothouse.registry.stored import KnownRegistration, KnownRemoval, KnownState
 
 log = structlog.get_logger(__name__)
 
 MOST_WORKLOADS: Final = 20_000
 """A bound against a client that registers without end; far above what one control plane is meant for."""
+MOST_AT_ONCE: Final = 20
+"""Arrivals between two looks that are told one by one; the rest of a crowd is told together, at the next look."""
 PAUSE_SECONDS: Final = 1.0
 """Longer between two looks than this (four ticks), and this process stood still."""
 
@@ -52,7 +52,8 @@ class EmbeddedRules:
 
 
 class EmbeddedRegistry:
-    """Not thread-safe: it belongs to the event loop. Every method that changes something emits before it returns.
+    """Not thread-safe: it belongs to the event loop. Whatever takes traffic away is emitted before the method
+    returns; so are arrivals, unless they are a crowd (``MOST_AT_ONCE``).
 
     ``earlier`` is what the run before knew: it is taken as registered, suspect until its agents return, and emitted
     by the constructor. Serials of registrations only grow, so a stale handle never hits a newer lease.
@@ -73,6 +74,9 @@ class EmbeddedRegistry:
         self._sockets: dict[tuple[str, int], str] = {}
         self._entries: dict[ServiceKey, Entry] = {}
         self._silenced: dict[ServiceKey, History] = {}
+        self._pending: dict[str, Workload] = {}
+        self._pending_keys: set[ServiceKey] = set()
+        self._arrivals = 0
         self._held: dict[ServiceKey, int] = {}
         self._serial = 0
         self._looked_at = clock.monotonic()
@@ -93,19 +97,14 @@ class EmbeddedRegistry:
     @property
     def problems(self) -> tuple[Problem, ...]:
         """Where instances of one service contradict each other, and where too many agents are silent at once."""
-        held = (self._held_back(key, count) for key, count in sorted(self._held.items()))
+        rule = self._rules.silence
+        held = (held_problem(SOURCE, key, count, rule) for key, count in sorted(self._held.items()))
         return (*problems_of(self._entries.values()), *held)
 
     @property
     def suspects(self) -> tuple[Suspect, ...]:
         """The workloads whose agents are lost, and which are still there; longest first."""
-        now = self._clock.monotonic()
-        lost = sorted(
-            (doubt.since, workload_id)
-            for workload_id, lease in self._leases.items()
-            if (doubt := lease.suspicion) is not None
-        )
-        return tuple(self._suspect_of(self._leases[workload_id], now) for _, workload_id in lost)
+        return suspects_among(self._leases.values(), self._clock.monotonic())
 
     def state(self) -> KnownState:
         """What the next run shall know if this one ends now."""
@@ -166,7 +165,7 @@ class EmbeddedRegistry:
             lease.serving = message.healthy
             self.generation += 1
             log.info("workload health", workload=lease.workload.id, healthy=message.healthy, reason=message.reason)
-            self._emit(keys_of(lease.workload))
+            self._tell(keys_of(lease.workload), at_once=not message.healthy)
         return True
 
     def renew(self, registration: Registration) -> bool:
@@ -194,6 +193,8 @@ class EmbeddedRegistry:
         If nobody called for a while, this process stood still, and what agents said meanwhile waits unread: all
         clocks start anew.
         """
+        self._arrivals = 0
+        self._flush()
         now = self._clock.monotonic()
         pause, self._looked_at = now - self._looked_at, now
         if pause > min(PAUSE_SECONDS, self._rules.lease_seconds / 2):
@@ -269,20 +270,6 @@ class EmbeddedRegistry:
         keys = keys_of(lease.workload)
         return frozenset(key for key in keys if any(e.workload_id == name for e in self._entries[key].endpoints))
 
-    def _suspect_of(self, lease: Lease, now: float) -> Suspect:
-        doubt = lease.suspicion
-        assert doubt is not None
-        return Suspect(lease.workload, doubt.since, doubt.until, doubt.loss.value, lease.serving, doubt.until <= now)
-
-    def _held_back(self, key: ServiceKey, count: int) -> Problem:
-        share = f"{100 * self._rules.silence.share:.0f} %"
-        return Problem(
-            code=SILENCE_HELD,
-            path="",
-            message=f"{count} suspect endpoints stay: at most {share} of a service (at least one) leave per minute.",
-            origin=RegistryOrigin(SOURCE, key.host),
-        )
-
     def _lease(self, registration: Registration) -> Lease | None:
         lease = self._leases.get(registration.workload_id)
         return lease if lease is not None and lease.registration == registration else None
@@ -324,8 +311,8 @@ class EmbeddedRegistry:
             if before is not None:
                 self._unlist(before.workload)
             self._list(workload)
-            self._sink(WorkloadDelta(upserts=(workload,)))
-        self._emit(keys_of(workload) | (keys_of(before.workload) if before else frozenset()))
+            self._pending[workload.id] = workload
+        self._tell(keys_of(workload) | (keys_of(before.workload) if before else frozenset()), at_once=not message.ready)
 
     def _list(self, workload: Workload) -> None:
         for key in keys_of(workload):
@@ -343,6 +330,7 @@ class EmbeddedRegistry:
         gone = tuple(leases)
         if not gone:
             return
+        self._flush()
         touched: set[ServiceKey] = set()
         for lease in gone:
             log.info("workload left", workload=lease.workload.id, why=why)
@@ -353,6 +341,21 @@ class EmbeddedRegistry:
         self.generation += 1
         self._emit(touched)
         self._sink(WorkloadDelta(removed=tuple(sorted(lease.workload.id for lease in gone))))
+
+    def _tell(self, touched: frozenset[ServiceKey], *, at_once: bool) -> None:
+        """Emit what is new about these services, now or with the rest of a crowd."""
+        self._pending_keys |= touched
+        self._arrivals += 1
+        if at_once or self._arrivals <= MOST_AT_ONCE:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Emit what waits for the rest of a crowd."""
+        workloads, self._pending = tuple(self._pending.values()), {}
+        keys, self._pending_keys = self._pending_keys, set()
+        if workloads:
+            self._sink(WorkloadDelta(upserts=workloads))
+        self._emit(keys)
 
     def _emit(self, touched: Iterable[ServiceKey]) -> None:
         """Tell the sink what is new about these services, if anything is."""

@@ -3,6 +3,7 @@
 A lease is trusted or suspect. A suspect keeps its endpoints until its time is up and the rate rule lets it go.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -61,3 +62,13 @@ class Suspect:
     reason: str
     serving: bool
     held: bool = False
+
+
+def suspects_among(leases: Iterable[Lease], now: float) -> tuple[Suspect, ...]:
+    """Those of ``leases`` that are suspect ``now``, longest first."""
+    found = [
+        Suspect(lease.workload, doubt.since, doubt.until, doubt.loss.value, lease.serving, doubt.until <= now)
+        for lease in leases
+        if (doubt := lease.suspicion) is not None
+    ]
+    return tuple(sorted(found, key=lambda suspect: (suspect.since, suspect.workload.id)))

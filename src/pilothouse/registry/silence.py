@@ -8,6 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from pilothouse.kit.codes import SILENCE_HELD
+from pilothouse.kit.origin import RegistryOrigin
+from pilothouse.kit.problem import Problem
 from pilothouse.model.service import ServiceKey
 
 
@@ -87,3 +90,14 @@ def decide(
             after[key] = (*recent(now, history, rule), Removal(now, left[key]))
             left[key] -= 1
     return Verdict(tuple(leaving), after)
+
+
+def held_problem(registry: str, key: ServiceKey, count: int, rule: SilenceRule) -> Problem:
+    """``count`` suspects of a service stay although their time is up."""
+    return Problem(
+        code=SILENCE_HELD,
+        path="",
+        message=f"{count} suspect endpoints stay: at most {100 * rule.share:.0f} % of a service (at least one) leave "
+        "per minute.",
+        origin=RegistryOrigin(registry, key.host),
+    )

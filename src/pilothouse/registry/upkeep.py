@@ -47,6 +47,7 @@ async def keep(registry: EmbeddedRegistry, saver: Saver, synced: Callable[[], No
     while not registry.settled:
         registry.expire()
         await asyncio.sleep(STARTING_TICK)
+    registry.expire()  # What a crowd was about to be told comes before the word that everything was told.
     synced()
     try:
         while True:

@@ -265,6 +265,31 @@ def test_a_thousand_agents_that_return_in_a_second_change_nothing() -> None:
     assert len(mesh.serving()) == 1000
 
 
+def test_a_thousand_agents_that_nobody_knew_are_told_in_few_deltas() -> None:
+    mesh = Harness(RULES)
+    for number, workload in enumerate(many(1000)):
+        mesh.join(workload, pid=number)
+        if number % 250 == 249:
+            mesh.pass_time(0.25)
+    assert len(mesh.serving()) == 1000
+    assert len(mesh.world.workloads) == 1000
+    assert len(mesh.emitted) <= 2 * 4 * 21, "a few for each look at the registry, not one for each agent"
+    sizes = [len(members) for d in mesh.emitted if isinstance(d, ServiceDelta) for _, members in d.endpoints]
+    assert sizes == sorted(sizes), "no load assignment ever shrinks"
+
+
+def test_a_crowd_that_arrives_does_not_delay_who_leaves() -> None:
+    mesh = Harness(RULES)
+    joined = [mesh.join(workload) for workload in many(100)]
+    mesh.registry.health(joined[0], Health(healthy=False))
+    assert len(mesh.serving()) == 99
+    late = mesh.join(a_workload("late-v1", "127.0.0.99"))
+    mesh.registry.deregister(joined[1])
+    assert len(mesh.serving()) == 99
+    mesh.registry.deregister(late)
+    assert len(mesh.serving()) == 98
+
+
 def test_a_changed_label_is_one_change_of_that_workload() -> None:
     mesh = Harness(RULES, known(a_workload(), a_workload("reviews-v2", "127.0.0.12")))
     mesh.take_emitted()
