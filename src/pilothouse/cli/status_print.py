@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final, TextIO
 
-from pilothouse.cli.status_table import NOTHING, Table, explain, headline, problem_line, tabulate
+from pilothouse.cli.status_table import NOTHING, Table, explain, headline, problem_line, suspects, tabulate
 from pilothouse.server.readmodel import Status
 
 STYLES: Final = {
@@ -52,6 +52,10 @@ def remarks(status: Status) -> Iterator[str]:
     if reasons:
         yield ""
         yield from reasons
+    lost = tuple(suspects(status))
+    if lost:
+        yield ""
+        yield from lost
     if status.problems:
         yield ""
         yield f"Problems ({len(status.problems)}):"

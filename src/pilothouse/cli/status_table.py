@@ -10,13 +10,22 @@ from datetime import UTC, datetime, tzinfo
 from typing import Final
 
 from pilothouse.model.registration import EnvoyState
-from pilothouse.server.readmodel import AgentState, ProblemStatus, ProxyStatus, RefusalStatus, Status, TypeState
+from pilothouse.server.readmodel import (
+    AgentState,
+    ProblemStatus,
+    ProxyStatus,
+    RefusalStatus,
+    Status,
+    SuspectState,
+    TypeState,
+)
 
 TYPES: Final = ("CDS", "EDS", "LDS", "RDS", "VHDS")
 SYNCED, NOT_SENT = "SYNCED", "NOT SENT"
 NARROW: Final[tuple[str, ...]] = ("PROXY", "NAMESPACE", *TYPES, "ENVOY", "SERVING SINCE")
 WIDE: Final[tuple[str, ...]] = ("VERSION", "CONNECTED", "RESTARTS", "RSS", "PSS", "AGENT RSS", "ADMIN")
 MOST_NAMES: Final = 5
+MOST_SUSPECTS: Final = 10
 NOTHING: Final = "-"
 
 
@@ -92,7 +101,7 @@ def headline(status: Status, address: str) -> str:
     holds = f"{status.services} services, {status.endpoints} endpoints, {status.workloads} workloads"
     return (
         f"Control plane {address}, version {status.version}, running for {uptime}, {ready}; "
-        f"{holds}, {status.objects} configuration objects"
+        f"{holds} ({len(status.suspects)} suspect), {status.objects} configuration objects"
     )
 
 
@@ -136,6 +145,26 @@ def explain_envoy(proxy: ProxyStatus, now: float) -> Iterator[str]:
         yield f"{who} agent lost: the agent (process {agent.pid}) was last heard {age(now - agent.heard_at)} ago"
     elif agent.envoy is not None and not agent.envoy.ready:
         yield f"{who} Envoy {envoy_word(agent)}: {agent.envoy.reason or 'no reason was given'}"
+
+
+def suspects(status: Status) -> Iterator[str]:
+    """Whose agents are lost: how many of all workloads, then a line each, as far as one wants to read them."""
+    if not status.suspects:
+        return
+    yield f"Suspect: {len(status.suspects)} of {status.workloads} workloads; they keep their traffic for now"
+    yield from (f"  {suspect_line(suspect, status.now)}" for suspect in status.suspects[:MOST_SUSPECTS])
+    if len(status.suspects) > MOST_SUSPECTS:
+        yield f"  and {len(status.suspects) - MOST_SUSPECTS} more"
+
+
+def suspect_line(suspect: SuspectState, now: float) -> str:
+    """``reviews-v1.default (reviews.service.mesh) for 12s: its agent is silent; it leaves in 18s``."""
+    what = f"{suspect.workload}.{suspect.namespace} ({names(suspect.services)})"
+    goes = f"it leaves in {age(suspect.until - now)} unless its agent returns"
+    if suspect.held:
+        goes = "it stays, because too many of its service would leave at once"
+    gone = "" if suspect.serving else "; it got no traffic before"
+    return f"{what} for {age(now - suspect.since)}: {suspect.reason}{gone}; {goes}"
 
 
 def problem_line(problem: ProblemStatus) -> str:

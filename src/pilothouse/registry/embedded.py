@@ -1,12 +1,13 @@
 """The embedded registry: agents register what they run, renew it, report its health and take it out.
 
 Fed by the agents' streams (``server.registration``), it holds leases in memory and emits minimal deltas: services with
-the endpoints that may get traffic, and workloads. What it emits never depends on a clock that stood still: a control
-plane that was stopped for a while takes nobody out for it. It opens no connection and judges no configuration.
+the endpoints that may get traffic, and workloads. What an agent says takes effect at once. What an agent fails to say
+makes its workload suspect, and a suspect keeps its traffic until its time is up and the rate rule (``silence``) lets
+it go. Only monotonic time counts, and only time in which this process ran. It opens no file and no connection.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import structlog
@@ -19,50 +20,43 @@ from pilothouse.model.service import ServiceDelta, ServiceKey
 from pilothouse.model.world import Delta, WorkloadDelta
 from pilothouse.registry.admission import Admission, admit_register
 from pilothouse.registry.directory import SOURCE, Entry, Instance, keys_of, list_service, problems_of
+from pilothouse.registry.leases import Lease, Loss, Registration, Suspect, Suspicion, suspects_among
+from pilothouse.registry.silence import Candidate, History, Removal, SilenceRule, decide, held_problem, recent
+from pilothouse.registry.stored import KnownRegistration, KnownRemoval, KnownState
 
 log = structlog.get_logger(__name__)
 
 MOST_WORKLOADS: Final = 20_000
 """A bound against a client that registers without end; far above what one control plane is meant for."""
+MOST_AT_ONCE: Final = 20
+"""Arrivals between two looks that are told one by one; the rest of a crowd is told together, at the next look."""
+PAUSE_SECONDS: Final = 1.0
+"""Longer between two looks than this (four ticks), and this process stood still."""
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedRules:
-    """How long a registration stands, and how long a control plane that starts waits for the first ones."""
+    """What is believed for how long.
+
+    An agent that is not heard for ``lease_seconds`` is silent. A suspect may leave after ``suspect_seconds``, as
+    ``silence`` allows. Proxies are answered ``settle_seconds`` after a first start, and at most ``restart_seconds``
+    after one that found registrations on disk.
+    """
 
     admission: Admission = field(default_factory=Admission)
+    silence: SilenceRule = field(default_factory=SilenceRule)
     lease_seconds: float = 3.0
+    suspect_seconds: float = 30.0
     settle_seconds: float = 1.0
-    restart_seconds: float = 2.5
-
-
-@dataclass(frozen=True, slots=True)
-class Registration:
-    """The handle of one accepted registration. ``workload_id`` is empty for a gateway."""
-
-    serial: int
-    node_id: str
-    workload_id: str = ""
-
-
-@dataclass(slots=True)
-class _Lease:
-    """One workload's place in the registry. ``streaming`` tells whether the stream that holds it still lives."""
-
-    registration: Registration
-    workload: Workload
-    pid: int
-    serving: bool
-    deadline: float
-    order: int
-    streaming: bool = True
+    restart_seconds: float = 1.5
 
 
 class EmbeddedRegistry:
-    """Not thread-safe: it belongs to the event loop. Every method that changes something emits before it returns.
+    """Not thread-safe: it belongs to the event loop. Whatever takes traffic away is emitted before the method
+    returns; so are arrivals, unless they are a crowd (``MOST_AT_ONCE``).
 
-    ``earlier`` names the workloads that were registered before the last stop. Serials of registrations only grow, so
-    a stale handle never hits a newer lease.
+    ``earlier`` is what the run before knew: it is taken as registered, suspect until its agents return, and emitted
+    by the constructor. Serials of registrations only grow, so a stale handle never hits a newer lease.
     """
 
     def __init__(
@@ -70,24 +64,30 @@ class EmbeddedRegistry:
         sink: Callable[[Delta], None],
         clock: Clock,
         rules: EmbeddedRules = EmbeddedRules(),
-        earlier: Iterable[str] = (),
+        earlier: KnownState | None = None,
     ) -> None:
         self._sink = sink
         self._clock = clock
         self._rules = rules
-        self._leases: dict[str, _Lease] = {}
+        self._leases: dict[str, Lease] = {}
         self._members: dict[ServiceKey, dict[str, None]] = {}
         self._sockets: dict[tuple[str, int], str] = {}
         self._entries: dict[ServiceKey, Entry] = {}
+        self._silenced: dict[ServiceKey, History] = {}
+        self._pending: dict[str, Workload] = {}
+        self._pending_keys: set[ServiceKey] = set()
+        self._arrivals = 0
+        self._held: dict[ServiceKey, int] = {}
         self._serial = 0
-        self._missing = set(earlier)
+        self._looked_at = clock.monotonic()
+        self.generation = 0
+        """Grows when ``state`` does not say any more what it said before."""
+        self._recall(earlier or KnownState())
+        self._missing = set(self._leases)
         self._restarted = bool(self._missing)
         wait = rules.restart_seconds if self._restarted else rules.settle_seconds
         self._settles_at = clock.monotonic() + wait
         self._settled = False
-        self._looked_at = clock.monotonic()
-        self.generation = 0
-        """Grows when the set of registered workloads changes."""
 
     @property
     def lease_seconds(self) -> float:
@@ -96,8 +96,28 @@ class EmbeddedRegistry:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """Where instances of one service contradict each other."""
-        return problems_of(self._entries.values())
+        """Where instances of one service contradict each other, and where too many agents are silent at once."""
+        rule = self._rules.silence
+        held = (held_problem(SOURCE, key, count, rule) for key, count in sorted(self._held.items()))
+        return (*problems_of(self._entries.values()), *held)
+
+    @property
+    def suspects(self) -> tuple[Suspect, ...]:
+        """The workloads whose agents are lost, and which are still there; longest first."""
+        return suspects_among(self._leases.values(), self._clock.monotonic())
+
+    def state(self) -> KnownState:
+        """What the next run shall know if this one ends now."""
+        now = self._clock.monotonic()
+        leases = sorted(self._leases.values(), key=lambda lease: lease.order)
+        return KnownState(
+            tuple(KnownRegistration(lease.workload, lease.serving) for lease in leases),
+            tuple(
+                KnownRemoval(key, removal.members)
+                for key, history in sorted(self._silenced.items())
+                for removal in recent(now, history, self._rules.silence)
+            ),
+        )
 
     @property
     def workload_ids(self) -> frozenset[str]:
@@ -116,7 +136,7 @@ class EmbeddedRegistry:
         """Take a workload in, or say why not.
 
         An id, and an address with a port, belong to one living agent at a time: a second agent is refused until the
-        first one's stream has ended. The same agent process may replace its own stream at any time.
+        first one is suspect. The same agent process may replace its own stream at any time.
         """
         admitted = admit_register(message, self._rules.admission)
         if isinstance(admitted, str):
@@ -143,8 +163,9 @@ class EmbeddedRegistry:
         self._extend(lease)
         if lease.serving != message.healthy:
             lease.serving = message.healthy
+            self.generation += 1
             log.info("workload health", workload=lease.workload.id, healthy=message.healthy, reason=message.reason)
-            self._emit(keys_of(lease.workload))
+            self._tell(keys_of(lease.workload), at_once=not message.healthy)
         return True
 
     def renew(self, registration: Registration) -> bool:
@@ -161,40 +182,113 @@ class EmbeddedRegistry:
             self._remove((lease,), "deregistered")
 
     def lost(self, registration: Registration) -> None:
-        """The stream broke: the workload stays until its lease runs out, and another agent may take its place."""
+        """The stream broke: the workload stays as a suspect, and another agent may take its place at once."""
         lease = self._lease(registration)
         if lease is not None:
-            lease.streaming = False
+            self._doubt(lease, Loss.STREAM_BROKE)
 
     def expire(self) -> None:
-        """Take out whose lease ran out. To be called several times per lease.
+        """Doubt who is silent, and let go whose time is up. To be called every quarter of a second.
 
-        If nobody called for half a lease, this process stood still, and renewals may wait unread: leases are then
-        longer by that time.
+        If nobody called for a while, this process stood still, and what agents said meanwhile waits unread: all
+        clocks start anew.
         """
+        self._arrivals = 0
+        self._flush()
         now = self._clock.monotonic()
         pause, self._looked_at = now - self._looked_at, now
-        if pause > self._rules.lease_seconds / 2:
-            for lease in self._leases.values():
-                lease.deadline += pause
-        self._remove([lease for lease in self._leases.values() if lease.deadline <= now], "lease expired")
+        if pause > min(PAUSE_SECONDS, self._rules.lease_seconds / 2):
+            self._start_anew(now, pause)
+        for lease in self._leases.values():
+            if lease.suspicion is None and lease.deadline <= now:
+                self._doubt(lease, Loss.SILENT)
+        self._let_go(now)
 
-    def _lease(self, registration: Registration) -> _Lease | None:
+    def _recall(self, earlier: KnownState) -> None:
+        """Take in what the run before knew, as far as it may be registered today."""
+        now = self._clock.monotonic()
+        doubt = Suspicion(now, now + self._rules.suspect_seconds, Loss.RESTARTED)
+        for known in earlier.registrations:
+            admitted = self._rules.admission.admit(known.workload)
+            if isinstance(admitted, str) or self._rivals(admitted):
+                why = admitted if isinstance(admitted, str) else "another one has its id or its address"
+                log.warning("an earlier registration is not taken back", workload=known.workload.id, why=why)
+                continue
+            self._serial += 1
+            registration = Registration(0, "", admitted.id)
+            self._leases[admitted.id] = Lease(registration, admitted, 0, known.serving, self._serial, now, doubt)
+            self._list(admitted)
+        for removal in earlier.removals:
+            before = self._silenced.get(removal.service, ())
+            self._silenced[removal.service] = (*before, Removal(now, removal.members))
+        if self._leases:
+            self._sink(WorkloadDelta(upserts=tuple(lease.workload for lease in self._leases.values())))
+            self._emit(tuple(self._members))
+
+    def _start_anew(self, now: float, pause: float) -> None:
+        log.warning("this process stood still: all leases begin anew", seconds=round(pause, 1))
+        for lease in self._leases.values():
+            lease.deadline = now + self._rules.lease_seconds
+            if lease.suspicion is not None:
+                lease.suspicion = replace(lease.suspicion, until=now + self._rules.suspect_seconds)
+
+    def _doubt(self, lease: Lease, loss: Loss) -> None:
+        """Begin to suspect; whoever is suspect already has had part of the time."""
+        now = self._clock.monotonic()
+        before = lease.suspicion
+        since, until = (before.since, before.until) if before else (now, now + self._rules.suspect_seconds)
+        lease.suspicion = Suspicion(since, until, loss)
+        log.warning("workload suspect", workload=lease.workload.id, why=loss.value)
+
+    def _let_go(self, now: float) -> None:
+        """Take out the suspects whose time is up, those that wait longest first, as many as the rate rule allows."""
+        due = sorted(
+            (doubt.until, lease.workload.id)
+            for lease in self._leases.values()
+            if (doubt := lease.suspicion) is not None and doubt.until <= now
+        )
+        self._held = {}
+        if not due:
+            return
+        candidates = [Candidate(i, self._serves(self._leases[i])) for _, i in due]
+        touched = {key for candidate in candidates for key in candidate.services}
+        members = {key: len({e.workload_id for e in self._entries[key].endpoints}) for key in touched}
+        verdict = decide(now, candidates, members, self._silenced, self._rules.silence)
+        known = {**self._silenced, **verdict.histories}
+        self._silenced = {key: kept for key, past in known.items() if (kept := recent(now, past, self._rules.silence))}
+        leaving = set(verdict.leaving)
+        for candidate in candidates:
+            for key in candidate.services if candidate.workload_id not in leaving else ():
+                self._held[key] = self._held.get(key, 0) + 1
+        self._remove([self._leases[i] for i in verdict.leaving], "its agent was lost")
+
+    def _serves(self, lease: Lease) -> frozenset[ServiceKey]:
+        """The services in which the workload has endpoints."""
+        name = lease.workload.id
+        if not lease.serving:
+            return frozenset()
+        keys = keys_of(lease.workload)
+        return frozenset(key for key in keys if any(e.workload_id == name for e in self._entries[key].endpoints))
+
+    def _lease(self, registration: Registration) -> Lease | None:
         lease = self._leases.get(registration.workload_id)
         return lease if lease is not None and lease.registration == registration else None
 
-    def _extend(self, lease: _Lease) -> None:
+    def _extend(self, lease: Lease) -> None:
         lease.deadline = self._clock.monotonic() + self._rules.lease_seconds
+        if lease.suspicion is not None:
+            log.info("workload trusted again", workload=lease.workload.id)
+            lease.suspicion = None
 
-    def _rivals(self, workload: Workload) -> list[_Lease]:
+    def _rivals(self, workload: Workload) -> list[Lease]:
         """The leases with this id, or on one of these addresses and ports."""
         ids = {self._sockets.get((workload.address, port.inbound_port), "") for port in workload.ports}
         return [self._leases[i] for i in sorted(ids | {workload.id}) if i in self._leases]
 
-    def _refusal(self, message: Register, workload: Workload, rivals: list[_Lease]) -> Refused | None:
+    def _refusal(self, message: Register, workload: Workload, rivals: list[Lease]) -> Refused | None:
         for rival in rivals:
             same_agent = rival.pid == message.pid and rival.registration.node_id == message.node_id
-            if rival.streaming and not same_agent:
+            if rival.suspicion is None and not same_agent:
                 what = f"id {workload.id}" if rival.workload.id == workload.id else f"address {workload.address}"
                 return Refused(f"workload {what} is registered by the agent with pid {rival.pid}", final=False)
         if workload.id not in self._leases and len(self._leases) >= MOST_WORKLOADS:
@@ -204,20 +298,21 @@ class EmbeddedRegistry:
     def _place(self, registration: Registration, message: Register, workload: Workload) -> None:
         before = self._leases.get(workload.id)
         order = before.order if before else registration.serial
-        lease = _Lease(registration, workload, message.pid, message.ready, 0.0, order)
+        lease = Lease(registration, workload, message.pid, message.ready, order, 0.0)
         self._extend(lease)
         self._leases[workload.id] = lease
         self._missing.discard(workload.id)
+        if before is not None and before.workload == workload and before.serving == message.ready:
+            return
+        self.generation += 1
         if before is None:
-            self.generation += 1
             log.info("workload registered", workload=workload.id, address=workload.address, ready=message.ready)
-        known = before is not None and before.workload == workload
-        if before is not None and not known:
-            self._unlist(before.workload)
-        self._list(workload)
-        if not known:
-            self._sink(WorkloadDelta(upserts=(workload,)))
-        self._emit(keys_of(workload) | (keys_of(before.workload) if before else frozenset()))
+        if before is None or before.workload != workload:
+            if before is not None:
+                self._unlist(before.workload)
+            self._list(workload)
+            self._pending[workload.id] = workload
+        self._tell(keys_of(workload) | (keys_of(before.workload) if before else frozenset()), at_once=not message.ready)
 
     def _list(self, workload: Workload) -> None:
         for key in keys_of(workload):
@@ -231,19 +326,36 @@ class EmbeddedRegistry:
         for port in workload.ports:
             self._sockets.pop((workload.address, port.inbound_port), None)
 
-    def _remove(self, leases: Iterable[_Lease], why: str) -> None:
+    def _remove(self, leases: Iterable[Lease], why: str) -> None:
         gone = tuple(leases)
         if not gone:
             return
+        self._flush()
         touched: set[ServiceKey] = set()
         for lease in gone:
             log.info("workload left", workload=lease.workload.id, why=why)
             del self._leases[lease.workload.id]
+            self._missing.discard(lease.workload.id)
             self._unlist(lease.workload)
             touched |= keys_of(lease.workload)
         self.generation += 1
         self._emit(touched)
         self._sink(WorkloadDelta(removed=tuple(sorted(lease.workload.id for lease in gone))))
+
+    def _tell(self, touched: frozenset[ServiceKey], *, at_once: bool) -> None:
+        """Emit what is new about these services, now or with the rest of a crowd."""
+        self._pending_keys |= touched
+        self._arrivals += 1
+        if at_once or self._arrivals <= MOST_AT_ONCE:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Emit what waits for the rest of a crowd."""
+        workloads, self._pending = tuple(self._pending.values()), {}
+        keys, self._pending_keys = self._pending_keys, set()
+        if workloads:
+            self._sink(WorkloadDelta(upserts=workloads))
+        self._emit(keys)
 
     def _emit(self, touched: Iterable[ServiceKey]) -> None:
         """Tell the sink what is new about these services, if anything is."""

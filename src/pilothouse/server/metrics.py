@@ -89,6 +89,9 @@ def _state(live: LiveState) -> list[Family]:
     families.gauge("istiod_uptime_seconds", "Seconds since the start.", live.clock.wall() - live.started_at)
     families.gauge("pilothouse_ready", "Whether proxies are answered.", int(live.pipeline.ready))
     families.gauge("pilothouse_workloads", "Workloads registered by agents.", len(world.workloads))
+    families.gauge(
+        "pilothouse_suspects", "Workloads whose agents are lost, and which are still there.", len(live.suspects())
+    )
     families.gauge("pilothouse_agents", "Agents connected.", len(live.board))
     families.gauge("pilothouse_objects", "Configuration objects served, by kind.", kinds, "kind")
     families.gauge("pilothouse_problems", "Problems found, by severity.", severities, "severity")

@@ -97,6 +97,8 @@ class Pipeline(Generic[M]):
         self._logged: frozenset[Problem] = frozenset()
         self.world = world
         self.mesh: M | None = None
+        self.remember: tuple[Callable[[], None], ...] = ()
+        """Called before each publication: what a restart must know is on disk before any proxy is told of it."""
         self.turned: tuple[Callable[[], None], ...] = ()
         """Called after each publication, such as to forget bytes that nobody sends any more."""
         self.advisers: tuple[Callable[[], tuple[Problem, ...]], ...] = ()
@@ -174,6 +176,8 @@ class Pipeline(Generic[M]):
 
     async def _publish(self, since: float) -> None:
         """Offer everybody what follows from the newest mesh."""
+        for callback in self.remember:
+            callback()
         for count, subscriber in enumerate(tuple(self._subscribers.values()), start=1):
             if self.mesh is not None and id(subscriber) in self._subscribers:
                 self._offer(self.mesh, subscriber, since)

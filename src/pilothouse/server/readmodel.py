@@ -8,6 +8,7 @@ import msgspec
 
 from pilothouse.kit.problem import Problem
 from pilothouse.model.registration import EnvoyState
+from pilothouse.registry.leases import Suspect
 from pilothouse.xds.protocol import Refusal, TypeStatus
 from pilothouse.xds.resource import SHORT_NAMES
 
@@ -67,6 +68,23 @@ class ProxyStatus(msgspec.Struct, frozen=True):
     agent: AgentState | None = None
 
 
+class SuspectState(msgspec.Struct, frozen=True):
+    """A workload whose agent is lost, and which is still there. ``services`` are host names.
+
+    ``serving`` tells whether it gets traffic; ``held`` that its time is up, and that it stays because too many of its
+    service would leave at once; ``until`` is the wall-clock second at which it may leave.
+    """
+
+    workload: str
+    namespace: str
+    services: tuple[str, ...]
+    since: float
+    until: float
+    reason: str
+    serving: bool
+    held: bool
+
+
 class ProblemStatus(msgspec.Struct, frozen=True):
     """One Problem. ``origin`` is ``file:line:column`` or the registry's place; ``subject`` the object, if known."""
 
@@ -93,6 +111,7 @@ class Status(msgspec.Struct, frozen=True):
     endpoints: int = 0
     workloads: int = 0
     objects: int = 0
+    suspects: tuple[SuspectState, ...] = ()
 
 
 class HeldStatus(msgspec.Struct, frozen=True):
@@ -125,6 +144,21 @@ def show_problem(problem: Problem) -> ProblemStatus:
         path=problem.path,
         message=problem.message,
         remedy=problem.remedy or problem.code.remedy,
+    )
+
+
+def show_suspect(suspect: Suspect, wall_offset: float) -> SuspectState:
+    """A suspect with its times on the wall clock. ``wall_offset`` is as for ``show_type``."""
+    workload = suspect.workload
+    return SuspectState(
+        workload=workload.id,
+        namespace=workload.namespace,
+        services=tuple(sorted({port.host for port in workload.ports})),
+        since=suspect.since + wall_offset,
+        until=suspect.until + wall_offset,
+        reason=suspect.reason,
+        serving=suspect.serving,
+        held=suspect.held,
     )
 
 

@@ -29,7 +29,8 @@ from pilothouse.model.registration import (
     decode_from_agent,
     encode,
 )
-from pilothouse.registry.embedded import EmbeddedRegistry, Registration
+from pilothouse.registry.embedded import EmbeddedRegistry
+from pilothouse.registry.leases import Registration
 from pilothouse.server.agents import AgentBoard, AgentReport
 from pilothouse.server.calls import CLIENT_LEFT, Calls, Context, End
 

@@ -25,9 +25,9 @@ from pilothouse.model.world import World
 from pilothouse.registry.admission import Admission, parse_networks
 from pilothouse.registry.directory import SOURCE as EMBEDDED
 from pilothouse.registry.embedded import EmbeddedRegistry, EmbeddedRules
-from pilothouse.registry.roster import FILE_NAME as ROSTER
-from pilothouse.registry.roster import read_roster
-from pilothouse.registry.upkeep import keep
+from pilothouse.registry.silence import SilenceRule
+from pilothouse.registry.stored import FILE_NAME, RegistrationFile
+from pilothouse.registry.upkeep import Saver, keep
 from pilothouse.resolve.mesh import MeshSnapshot
 from pilothouse.server.admin import AdminApi, EmbeddedUvicorn, admin_server, listen
 from pilothouse.server.ads import SERVER_OPTIONS, AdsServer
@@ -71,7 +71,7 @@ class ControlPlane:
     pipeline: Pipeline[MeshSnapshot]
     files: FileSource
     registry: EmbeddedRegistry
-    roster: Path
+    saver: Saver
     ads: AdsServer
     agents: RegistrationServer
     admin: AdminApi
@@ -101,7 +101,7 @@ async def run_plane(plane: ControlPlane, stop: asyncio.Event, started: Callable[
     async with Tasks(crashed) as tasks, serving(plane, tasks) as bound:
         tasks.start("pipeline", plane.pipeline.run(plane.settings.debounce))
         tasks.start("files", plane.files.run(lambda: plane.pipeline.source_read(FILES)))
-        tasks.start("registry", keep(plane.registry, plane.roster, lambda: plane.pipeline.source_read(EMBEDDED)))
+        tasks.start("registry", keep(plane.registry, plane.saver, lambda: plane.pipeline.source_read(EMBEDDED)))
         log.info("control plane started", version=__version__, xds=bound.xds_address, admin=bound.admin_address)
         if started is not None:
             started(bound)
@@ -118,7 +118,7 @@ def assemble(settings: ServerSettings, clock: Clock) -> ControlPlane:
     except OSError as error:
         raise SettingsError(f"state_dir: {state_dir} cannot be made: {error.strerror or error}") from error
     token = load_or_create_token(settings.token_path)
-    compiler, counters, roster = MeshCompiler(), Counters(), state_dir / ROSTER
+    compiler, counters = MeshCompiler(), Counters()
     pipeline: Pipeline[MeshSnapshot] = Pipeline(
         compiler, clock, counters, world=World(settings=settings.mesh.values()), required=(FILES, EMBEDDED)
     )
@@ -130,19 +130,22 @@ def assemble(settings: ServerSettings, clock: Clock) -> ControlPlane:
     )
     files.restore()
     files.check()
-    registry = EmbeddedRegistry(pipeline.submit, clock, registry_rules(settings), read_roster(roster))
+    known = RegistrationFile(state_dir / FILE_NAME, clock)
+    registry = EmbeddedRegistry(pipeline.submit, clock, registry_rules(settings), known.read())
+    saver = Saver(registry, known, clock)
     ads = AdsServer(StreamParts(pipeline, clock, counters, StreamSettings(absent=absent), settings.write_timeout))
     board = AgentBoard()
     pipeline.turned = (ads.turn,)
-    pipeline.advisers = (lambda: registry.problems,)
-    live = LiveState(pipeline, ads, board, counters, clock, clock.wall())
+    pipeline.advisers = (lambda: registry.problems, lambda: known.problems)
+    pipeline.remember = (saver.save,)
+    live = LiveState(pipeline, ads, board, counters, clock, clock.wall(), lambda: registry.suspects)
     return ControlPlane(
         settings=settings,
         token=token,
         pipeline=pipeline,
         files=files,
         registry=registry,
-        roster=roster,
+        saver=saver,
         ads=ads,
         agents=RegistrationServer(registry, board, clock, token),
         admin=AdminApi(live, lambda: compiler.compiled, {FILES: files}),
@@ -164,7 +167,9 @@ def registry_rules(settings: ServerSettings) -> EmbeddedRules:
         raise SettingsError(f"registry.embedded.networks: {error}") from error
     return EmbeddedRules(
         admission=Admission(settings.domain, networks),
+        silence=SilenceRule(embedded.most_silent_share),
         lease_seconds=embedded.lease_seconds,
+        suspect_seconds=embedded.suspect_seconds,
         settle_seconds=embedded.settle_seconds,
         restart_seconds=embedded.restart_seconds,
     )

@@ -40,16 +40,34 @@ class EmbeddedSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
         Meta(
             ge=0.5,
             le=300,
-            description="A workload leaves the registry this long after its agent was last heard.",
+            description="An agent that is not heard for this long is silent, and its workload suspect.",
             extra=DURATION,
         ),
     ] = 3.0
+    suspect_seconds: Annotated[
+        float,
+        Meta(
+            ge=1,
+            le=86400,
+            description="A workload whose agent is lost keeps its traffic for this long, and longer if too many are.",
+            extra=DURATION,
+        ),
+    ] = 30.0
+    most_silent_share: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="At most this share of a service's endpoints, and at least one, leaves per minute because "
+            "agents are lost. 1: no limit.",
+        ),
+    ] = 0.15
     settle_seconds: Annotated[
         float,
         Meta(
             ge=0,
             le=60,
-            description="After a start, proxies get no answer for this long, so that agents can register first.",
+            description="After a first start, proxies get no answer for this long, so that agents can register first.",
             extra=DURATION,
         ),
     ] = 1.0
@@ -58,10 +76,11 @@ class EmbeddedSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=
         Meta(
             ge=0,
             le=60,
-            description="After a restart, workloads that were registered before are waited for at most this long.",
+            description="After a restart, proxies are answered when all agents known before are back, and at the "
+            "latest after this long; workloads without their agents are then served as suspects.",
             extra=DURATION,
         ),
-    ] = 2.5
+    ] = 1.5
     networks: Annotated[
         tuple[str, ...],
         Meta(description="Workloads may only register addresses within these networks (CIDR). Empty: any address."),

@@ -4,8 +4,9 @@ Between the admin API and the parts that hold state. Every answer is made at the
 Sources of the debug shapes: istio-behaviour §4 and §8 (``pilot/pkg/xds/debug.go``, field names as Go writes them).
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -17,11 +18,21 @@ from pilothouse.config.objects import ConfigObject
 from pilothouse.model.node import decode_node
 from pilothouse.model.proxy import Role
 from pilothouse.model.service import Endpoint, Resolution, Service
+from pilothouse.registry.directory import SOURCE as EMBEDDED
+from pilothouse.registry.leases import Suspect
 from pilothouse.server.ads import AdsServer
 from pilothouse.server.agents import AgentBoard, AgentReport
 from pilothouse.server.counters import Counters
 from pilothouse.server.pipeline import Pipeline
-from pilothouse.server.readmodel import AgentState, ProxyStatus, Status, show_problem, show_type
+from pilothouse.server.readmodel import (
+    AgentState,
+    ProxyStatus,
+    Status,
+    SuspectState,
+    show_problem,
+    show_suspect,
+    show_type,
+)
 from pilothouse.server.stream import XdsStream
 from pilothouse.xds.protocol import SyncState
 from pilothouse.xds.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SHORT_NAMES, Resource
@@ -50,6 +61,7 @@ class LiveState:
     counters: Counters
     clock: Clock
     started_at: float
+    suspects: Callable[[], tuple[Suspect, ...]] = tuple
 
 
 def read_status(live: LiveState) -> Status:
@@ -68,7 +80,14 @@ def read_status(live: LiveState) -> Status:
         endpoints=sum(len(members) for registered in registries for members in registered.endpoints.values()),
         workloads=len(world.workloads),
         objects=sum(len(config.objects) for config in world.configs.values()),
+        suspects=read_suspects(live),
     )
+
+
+def read_suspects(live: LiveState) -> tuple[SuspectState, ...]:
+    """The workloads whose agents are lost, in wall-clock time; longest first."""
+    offset = live.clock.wall() - live.clock.monotonic()
+    return tuple(show_suspect(suspect, offset) for suspect in live.suspects())
 
 
 def read_proxies(live: LiveState) -> Iterable[ProxyStatus]:
@@ -152,12 +171,23 @@ def read_syncz(live: LiveState) -> list[dict[str, object]]:
 
 
 def read_registryz(live: LiveState) -> list[dict[str, object]]:
-    """istiod's ``/debug/registryz``: every service of every registry, in order."""
+    """istiod's ``/debug/registryz``: every service of every registry, in order; ``suspects`` is ours."""
+    suspects = read_suspects(live)
     return [
         _service(registry, service)
+        | {"suspects": [_suspect(s) for s in suspects if registry == EMBEDDED and service.host in s.services]}
         for registry, registered in sorted(live.pipeline.world.registries.items())
         for _, service in sorted(registered.services.items())
     ]
+
+
+def _suspect(suspect: SuspectState) -> dict[str, object]:
+    return {
+        "workload": suspect.workload,
+        "suspect since": datetime.fromtimestamp(suspect.since, UTC).isoformat(timespec="milliseconds"),
+        "reason": suspect.reason,
+        "held": suspect.held,
+    }
 
 
 def _service(registry: str, service: Service) -> dict[str, object]:

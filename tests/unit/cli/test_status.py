@@ -3,6 +3,7 @@
 import io
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pilothouse.cli.status import StatusOptions, Target, choose_target
@@ -10,7 +11,15 @@ from pilothouse.cli.status_print import print_status
 from pilothouse.demo.runtime import RunRecord
 from pilothouse.kit.errors import SettingsError
 from pilothouse.model.registration import EnvoyState
-from pilothouse.server.readmodel import AgentState, ProblemStatus, ProxyStatus, RefusalStatus, Status, TypeState
+from pilothouse.server.readmodel import (
+    AgentState,
+    ProblemStatus,
+    ProxyStatus,
+    RefusalStatus,
+    Status,
+    SuspectState,
+    TypeState,
+)
 
 NOW = 1_000_000.0
 READY = EnvoyState(
@@ -119,7 +128,7 @@ def test_wide_adds_memory_restarts_versions_and_the_control_plane() -> None:
     lines = printed(status(proxy("reviews-v1")), wide=True).splitlines()
     assert lines[0] == (
         "Control plane 127.0.0.1:15014, version 0.1.0, running for 1m, ready; "
-        "4 services, 6 endpoints, 6 workloads, 2 configuration objects"
+        "4 services, 6 endpoints, 6 workloads (0 suspect), 2 configuration objects"
     )
     assert lines[2].split()[-8:] == ["VERSION", "CONNECTED", "RESTARTS", "RSS", "PSS", "AGENT", "RSS", "ADMIN"]
     assert lines[3].split()[-10:] == (
@@ -172,6 +181,31 @@ def test_problems_of_the_configuration_stand_below_with_place_and_remedy() -> No
         "  reviews.yaml:14:9: error [unknown-field] VirtualService default/reviews: "
         "`rout` is not a field (spec.http[0].rout). Did you mean `route`?",
     ]
+
+
+def suspect(name: str, *, held: bool = False, serving: bool = True) -> SuspectState:
+    host, reason = "reviews.service.mesh", "the stream of its agent broke"
+    return SuspectState(name, "default", (host,), NOW - 12, NOW + (0 if held else 18), reason, serving, held)
+
+
+def test_suspects_stand_below_the_table_with_their_number_reason_and_time() -> None:
+    lost = (suspect("reviews-v1"), suspect("reviews-v2", held=True), suspect("reviews-v3", serving=False))
+    lines = printed(msgspec.structs.replace(status(proxy("reviews-v1")), suspects=lost)).splitlines()
+    why = "(reviews.service.mesh) for 12s: the stream of its agent broke"
+    assert lines[3:] == [
+        "Suspect: 3 of 6 workloads; they keep their traffic for now",
+        f"  reviews-v1.default {why}; it leaves in 18s unless its agent returns",
+        f"  reviews-v2.default {why}; it stays, because too many of its service would leave at once",
+        f"  reviews-v3.default {why}; it got no traffic before; it leaves in 18s unless its agent returns",
+    ]
+
+
+def test_many_suspects_are_counted_but_not_all_listed() -> None:
+    lost = tuple(suspect(f"reviews-v{number}") for number in range(25))
+    lines = printed(msgspec.structs.replace(status(proxy("reviews-v1")), suspects=lost)).splitlines()
+    assert lines[3].startswith("Suspect: 25 of 6")
+    assert lines[-1] == "  and 15 more"
+    assert len(lines) == 15
 
 
 def test_a_control_plane_that_waits_says_so() -> None:

@@ -5,7 +5,10 @@ from pilothouse.model.proxy import InboundPort, Workload
 from pilothouse.model.registration import Refused, Register
 from pilothouse.model.service import Endpoint, Protocol, Service, ServiceKey
 from pilothouse.model.world import Delta, World, fold_one
-from pilothouse.registry.embedded import EmbeddedRegistry, EmbeddedRules, Registration
+from pilothouse.registry.admission import Admission
+from pilothouse.registry.embedded import EmbeddedRegistry, EmbeddedRules
+from pilothouse.registry.leases import Registration
+from pilothouse.registry.stored import KnownRegistration, KnownState, decode_state, encode_state
 
 
 def a_port(host: str = "reviews", number: int = 9080, protocol: Protocol = Protocol.HTTP) -> InboundPort:
@@ -18,14 +21,29 @@ def a_workload(name: str = "reviews-v1", address: str = "127.0.0.11", *ports: In
     return Workload(name, "default", address, ports or (a_port(),), labels=(("version", name[-2:]),))
 
 
+def known(*workloads: Workload, serving: bool = True) -> KnownState:
+    """What an earlier run left on disk."""
+    return KnownState(tuple(KnownRegistration(full(workload), serving) for workload in workloads))
+
+
+def full(workload: Workload) -> Workload:
+    """The workload as the registry keeps it."""
+    admitted = Admission().admit(workload)
+    assert isinstance(admitted, Workload), admitted
+    return admitted
+
+
 class Harness:
     """A registry, its clock, and everything it emitted."""
 
-    def __init__(self, rules: EmbeddedRules | None = None, earlier: tuple[str, ...] = ()) -> None:
-        self.clock = ManualClock()
+    def __init__(
+        self, rules: EmbeddedRules | None = None, earlier: KnownState | None = None, now: float = 1000.0
+    ) -> None:
+        self.clock = ManualClock(now)
+        self.rules = rules or EmbeddedRules()
         self.emitted: list[Delta] = []
         self.world = World()
-        self.registry = EmbeddedRegistry(self._take, self.clock, rules or EmbeddedRules(), earlier)
+        self.registry = EmbeddedRegistry(self._take, self.clock, self.rules, earlier)
 
     def _take(self, delta: Delta) -> None:
         self.emitted.append(delta)
@@ -68,6 +86,14 @@ class Harness:
         """The service's endpoints as the World knows them."""
         registered = self.world.registries.get("embedded")
         return registered.endpoints.get(key_of(name)) if registered else None
+
+    def suspects(self) -> list[str]:
+        """The workloads that are suspect, longest first."""
+        return [suspect.workload.id for suspect in self.registry.suspects]
+
+    def restart(self, after: float = 0.0) -> "Harness":
+        """Another registry of the same rules that starts from what this one would leave on disk."""
+        return Harness(self.rules, decode_state(encode_state(self.registry.state())), self.clock.now + after)
 
     def serving(self, name: str = "reviews") -> list[str]:
         """The workloads that get the service's traffic."""

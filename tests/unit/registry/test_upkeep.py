@@ -1,54 +1,77 @@
-"""The registry's one loop."""
+"""The registry's one loop, and when it writes."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 from pilothouse.aio.tasks import Tasks
+from pilothouse.model.registration import Health
 from pilothouse.registry.embedded import EmbeddedRules
-from pilothouse.registry.roster import FILE_NAME, read_roster, write_roster
-from pilothouse.registry.upkeep import keep
+from pilothouse.registry.stored import FILE_NAME, KnownState, RegistrationFile
+from pilothouse.registry.upkeep import Saver, keep
 
-from .support import Harness
-
-
-async def until(path: Path, expected: set[str]) -> None:
-    for _ in range(1000):
-        if read_roster(path) == expected:
-            return
-        await asyncio.sleep(0.01)
-    raise TimeoutError(f"the roster is {read_roster(path)}, not {expected}")
+from .support import Harness, a_workload, known
 
 
-async def test_the_roster_follows_the_registrations(tmp_path: Path) -> None:
-    path, mesh, synced = tmp_path / FILE_NAME, Harness(EmbeddedRules(settle_seconds=0.0)), asyncio.Event()
-    registration = mesh.join()
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+class Kept:
+    """A registry with its file. ``file`` is another handle of it, which only reads."""
+
+    def __init__(self, folder: Path, rules: EmbeddedRules, earlier: KnownState | None = None) -> None:
+        self.mesh = Harness(rules, earlier)
+        self.written = RegistrationFile(folder / FILE_NAME, self.mesh.clock)
+        self.file = RegistrationFile(folder / FILE_NAME, self.mesh.clock)
+        self.saver = Saver(self.mesh.registry, self.written, self.mesh.clock)
+
+
+async def test_the_file_follows_the_registrations(tmp_path: Path) -> None:
+    kept, synced = Kept(tmp_path, EmbeddedRules(settle_seconds=0.0)), asyncio.Event()
+    registration = kept.mesh.join()
     async with Tasks() as tasks:
-        tasks.start("registry", keep(mesh.registry, path, synced.set))
+        tasks.start("registry", keep(kept.mesh.registry, kept.saver, synced.set))
         async with asyncio.timeout(10):
             await synced.wait()
-        await until(path, {"reviews-v1"})
-        mesh.registry.deregister(registration)
-        await until(path, set())
-
-
-async def test_the_earlier_roster_stands_until_the_wait_is_over(tmp_path: Path) -> None:
-    path = tmp_path / FILE_NAME
-    write_roster(path, ["reviews-v1", "reviews-v2"])
-    mesh = Harness(EmbeddedRules(restart_seconds=2.5), tuple(read_roster(path)))
-    synced = asyncio.Event()
-    async with Tasks() as tasks:
-        tasks.start("registry", keep(mesh.registry, path, synced.set))
-        mesh.join()
-        await asyncio.sleep(0)
-    assert not synced.is_set()
-    assert read_roster(path) == {"reviews-v1", "reviews-v2"}, "a crash during the wait forgets nobody"
+        await until(lambda: kept.file.read() == known(a_workload()))
+        kept.mesh.registry.health(registration, Health(healthy=False))
+        await until(lambda: kept.file.read() == known(a_workload(), serving=False))
+        kept.mesh.registry.deregister(registration)
+        await until(lambda: kept.file.read() == KnownState())
 
 
 async def test_a_stop_leaves_the_registrations_on_disk(tmp_path: Path) -> None:
-    path, mesh, synced = tmp_path / FILE_NAME, Harness(EmbeddedRules(settle_seconds=0.0)), asyncio.Event()
+    kept, synced = Kept(tmp_path, EmbeddedRules(settle_seconds=0.0)), asyncio.Event()
     async with Tasks() as tasks:
-        tasks.start("registry", keep(mesh.registry, path, synced.set))
+        tasks.start("registry", keep(kept.mesh.registry, kept.saver, synced.set))
         async with asyncio.timeout(10):
             await synced.wait()
-        mesh.join()
-    assert read_roster(path) == {"reviews-v1"}
+        kept.mesh.registry.lost(kept.mesh.join())
+    assert kept.file.read() == known(a_workload())
+
+
+def test_nothing_is_written_while_nothing_changes(tmp_path: Path) -> None:
+    kept = Kept(tmp_path, EmbeddedRules(), known(a_workload()))
+    kept.mesh.join()
+    kept.saver.save()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_takes_nothing_loses_nothing_in_memory_and_is_tried_again(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    folder.write_text("no folder")
+    kept = Kept(folder, EmbeddedRules())
+    kept.mesh.join()
+    kept.saver.save()
+    assert [problem.code.code for problem in kept.written.problems] == ["registrations-unsaved"]
+    assert kept.mesh.serving() == ["reviews-v1"]
+    folder.unlink()
+    kept.saver.save()
+    assert not folder.exists(), "not with each tick"
+    kept.mesh.clock.advance(1.0)
+    kept.saver.save()
+    assert kept.file.read() == known(a_workload())
+    assert kept.written.problems == ()

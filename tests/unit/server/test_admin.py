@@ -3,17 +3,22 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 
 import msgspec
+import pytest
 from starlette.applications import Starlette
 
 from pilothouse.aio.clock import SystemClock
 from pilothouse.config.decode import decode_documents
 from pilothouse.kit.codes import FILE_EMPTY
-from pilothouse.kit.origin import FileOrigin
+from pilothouse.kit.origin import FileOrigin, RegistryOrigin
 from pilothouse.kit.problem import Problem
+from pilothouse.model.proxy import InboundPort, Workload
 from pilothouse.model.registration import EnvoyState
+from pilothouse.model.service import Port, Service, ServiceDelta, ServiceKey
 from pilothouse.model.world import ConfigDelta
+from pilothouse.registry.leases import Suspect
 from pilothouse.server.admin import AdminApi
 from pilothouse.server.agents import AgentBoard, AgentReport
 from pilothouse.server.readmodel import Status
@@ -45,10 +50,10 @@ class Admin:
 
 
 @asynccontextmanager
-async def an_admin() -> AsyncIterator[Admin]:
+async def an_admin(*lost: Suspect) -> AsyncIterator[Admin]:
     async with a_plane() as plane:
         board, clock = AgentBoard(), SystemClock()
-        live = LiveState(plane.pipeline, plane.ads, board, plane.counters, clock, clock.wall())
+        live = LiveState(plane.pipeline, plane.ads, board, plane.counters, clock, clock.wall(), lambda: lost)
         yield Admin(plane, board, AdminApi(live, lambda: {"CDS": 3}).application(TOKEN, "localhost"))
 
 
@@ -151,6 +156,26 @@ async def test_debug_pages_have_istiods_shapes() -> None:
         assert (config["kind"], config["metadata"]["name"]) == ("VirtualService", "reviews")
         assert config["apiVersion"] == "networking.istio.io/v1"
         assert (await admin.get("/debug/endpointz")).json() == []
+
+
+async def test_suspects_are_shown_with_their_reason_and_in_wall_clock_time() -> None:
+    clock = SystemClock()
+    workload = Workload("reviews-v1", "default", "127.0.0.11", (InboundPort("reviews.service.mesh", 80, 1080, 80),))
+    since = clock.monotonic() - 12
+    async with an_admin(Suspect(workload, since, since + 30, "its agent is silent", serving=True)) as admin:
+        key = ServiceKey("default", "reviews.service.mesh")
+        service = Service(key.host, "default", (Port(80, "http"),), RegistryOrigin("embedded", key.host))
+        admin.plane.pipeline.submit(ServiceDelta("embedded", (service,)))
+        await until(lambda: bool(admin.plane.pipeline.world.registries))
+        (suspect,) = (await admin.status()).suspects
+        assert (suspect.workload, suspect.services, suspect.held) == ("reviews-v1", (key.host,), False)
+        assert abs(suspect.since - (clock.wall() - 12)) < 5
+        assert suspect.until - suspect.since == pytest.approx(30)
+        (row,) = (await admin.get("/debug/registryz")).json()
+        (shown,) = row["suspects"]
+        assert (shown["workload"], shown["reason"]) == ("reviews-v1", "its agent is silent")
+        assert datetime.fromisoformat(shown["suspect since"]).timestamp() == pytest.approx(suspect.since, abs=1)
+        assert "pilothouse_suspects 1\n" in (await get(admin.app, "/metrics")).body.decode()
 
 
 async def test_config_dump_names_resources_versions_and_origins() -> None:

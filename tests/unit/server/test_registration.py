@@ -1,7 +1,7 @@
 """The agents' stream over real gRPC."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -27,7 +27,9 @@ from pilothouse.model.registration import (
 )
 from pilothouse.model.service import ServiceKey
 from pilothouse.model.world import World, fold_one
+from pilothouse.registry.admission import Admission
 from pilothouse.registry.embedded import EmbeddedRegistry, EmbeddedRules
+from pilothouse.registry.stored import KnownRegistration, KnownState
 from pilothouse.server.ads import SERVER_OPTIONS
 from pilothouse.server.agents import AgentBoard
 from pilothouse.server.registration import RegistrationServer
@@ -43,15 +45,18 @@ REGISTER = Register(NODE, pid=7, workload=WORKLOAD, ready=True)
 class Plane:
     """The agents' service with a registry whose World a test can read."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: KnownState) -> None:
         self.world = World()
+        self.watch: Callable[[], None] = lambda: None
         self.clock = ManualClock()
         self.board = AgentBoard()
-        self.registry = EmbeddedRegistry(self._take, self.clock, EmbeddedRules(lease_seconds=3.0))
+        rules = EmbeddedRules(lease_seconds=3.0, suspect_seconds=6.0)
+        self.registry = EmbeddedRegistry(self._take, self.clock, rules, known)
         self.channel: grpc.aio.Channel
 
     def _take(self, delta: object) -> None:
         self.world = fold_one(self.world, delta)  # type: ignore[arg-type]  # the registry's sink takes any delta
+        self.watch()
 
     def endpoints(self) -> list[str]:
         registered = self.world.registries.get("embedded")
@@ -61,6 +66,19 @@ class Plane:
     def agent(self, token: str | None = f"Bearer {TOKEN}") -> "Agent":
         metadata = (("authorization", token),) if token is not None else ()
         return Agent(self.channel.stream_stream(PATH)(metadata=metadata))
+
+    def pass_time(self, seconds: int) -> None:
+        """Let time pass with the registry looking regularly."""
+        for _ in range(seconds):
+            self.clock.advance(1.0)
+            self.registry.expire()
+
+
+def full_names(workload: Workload) -> Workload:
+    """The workload as the registry keeps it."""
+    admitted = Admission().admit(workload)
+    assert isinstance(admitted, Workload)
+    return admitted
 
 
 @dataclass
@@ -82,8 +100,8 @@ class Agent:
 
 
 @asynccontextmanager
-async def a_plane() -> AsyncIterator[Plane]:
-    plane = Plane()
+async def a_plane(known: KnownState | None = None) -> AsyncIterator[Plane]:
+    plane = Plane(known or KnownState())
     server = grpc.aio.server(options=SERVER_OPTIONS)
     service = RegistrationServer(plane.registry, plane.board, plane.clock, TOKEN)
     server.add_generic_rpc_handlers((service.handlers(),))
@@ -129,27 +147,62 @@ async def test_every_message_renews_the_lease() -> None:
         agent = plane.agent()
         await agent.say(REGISTER)
         await agent.hear()
-        plane.clock.advance(2.9)
+        plane.pass_time(2)
         await agent.say(EnvoyState(live=True, ready=True))
         await until(lambda: (report := plane.board.find(NODE)) is not None and report.heard_at == plane.clock.wall())
-        plane.registry.expire()
-        plane.clock.advance(1.0)
-        plane.registry.expire()
-        assert plane.endpoints() == ["reviews-v1"]
+        plane.pass_time(2)
+        assert plane.registry.suspects == ()
+        plane.pass_time(1)
+        assert [suspect.reason for suspect in plane.registry.suspects] == ["its agent is silent"]
+        await agent.say(EnvoyState(live=True, ready=True))
+        await until(lambda: plane.registry.suspects == ())
 
 
-async def test_a_broken_stream_keeps_the_endpoint_until_the_lease_ends() -> None:
+async def test_a_broken_stream_makes_a_suspect_that_keeps_its_endpoint_for_a_while() -> None:
     async with a_plane() as plane:
         agent = plane.agent()
         await agent.say(REGISTER)
         await agent.hear()
         agent.call.cancel()
         await until(lambda: (report := plane.board.find(NODE)) is not None and not report.connected)
+        assert [suspect.workload.id for suspect in plane.registry.suspects] == ["reviews-v1"]
+        plane.pass_time(5)
         assert plane.endpoints() == ["reviews-v1"]
-        for _ in range(4):
-            plane.clock.advance(1.0)
-            plane.registry.expire()
+        plane.pass_time(1)
         assert plane.endpoints() == []
+
+
+async def test_the_successor_of_a_lost_agent_is_accepted_at_once() -> None:
+    async with a_plane() as plane:
+        first, second = plane.agent(), plane.agent()
+        await first.say(REGISTER)
+        await first.hear()
+        first.call.cancel()
+        await until(lambda: plane.registry.suspects != ())
+        await second.say(Register(NODE, pid=8, workload=WORKLOAD, ready=True))
+        assert await second.hear() == Accepted(3.0)
+        assert plane.registry.suspects == ()
+
+
+async def test_a_thousand_streams_that_register_at_once_lose_nobody() -> None:
+    workloads = [
+        Workload(f"w-{n:03}", "default", f"10.0.{n // 250}.{n % 250 + 1}", WORKLOAD.ports) for n in range(1000)
+    ]
+    known = KnownState(tuple(KnownRegistration(full_names(workload), serving=True) for workload in workloads))
+    async with a_plane(known) as plane:
+        sizes: list[int] = []
+        plane.watch = lambda: sizes.append(len(plane.endpoints()))
+        agents = [plane.agent() for _ in workloads]
+
+        async def join(agent: Agent, workload: Workload) -> None:
+            await agent.say(Register(f"sidecar~{workload.address}~{workload.id}.default~mesh", 7, workload, ready=True))
+            assert await agent.hear() == Accepted(3.0)
+
+        await asyncio.gather(*(join(agent, workload) for agent, workload in zip(agents, workloads, strict=True)))
+        assert sizes == [], "proxies are told nothing, because nothing is new"
+        assert plane.registry.suspects == ()
+        assert plane.registry.settled
+        assert len(plane.endpoints()) == 1000
 
 
 async def test_a_refusal_is_an_answer_and_ends_the_stream() -> None:
@@ -178,9 +231,8 @@ async def test_an_agent_whose_lease_ran_out_must_register_again() -> None:
         agent = plane.agent()
         await agent.say(REGISTER)
         await agent.hear()
-        for _ in range(5):
-            plane.clock.advance(1.0)
-            plane.registry.expire()
+        plane.pass_time(10)
+        assert plane.endpoints() == []
         await agent.say(EnvoyState(live=True, ready=True))
         code, details = await agent.end()
         assert code is grpc.StatusCode.ABORTED

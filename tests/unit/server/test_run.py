@@ -17,7 +17,7 @@ from pilothouse.kit.errors import PilothouseError, PortInUse, SettingsError
 from pilothouse.model.proxy import InboundPort, Workload
 from pilothouse.model.registration import PATH, Accepted, EnvoyState, Register, decode_to_agent, encode
 from pilothouse.model.world import Delta
-from pilothouse.registry.roster import FILE_NAME, read_roster
+from pilothouse.registry.stored import FILE_NAME, RegistrationFile
 from pilothouse.server.run import Bound, assemble, run_plane, run_server
 from pilothouse.server.settings import Debounce, EmbeddedSettings, RegistrySettings, ServerSettings
 from pilothouse.sources.files import FileSource
@@ -126,26 +126,66 @@ async def test_an_edit_of_a_file_reaches_a_proxy(tmp_path: Path) -> None:
             await client.acknowledge(response)
 
 
-async def test_a_restart_answers_nobody_before_all_earlier_workloads_are_back(tmp_path: Path) -> None:
-    settings, roster = settings_in(tmp_path), tmp_path / "state" / FILE_NAME
+def ids_on_disk(folder: Path) -> set[str]:
+    """The workloads whose registrations are on disk."""
+    state = RegistrationFile(folder / "state" / FILE_NAME, ManualClock()).read()
+    return {known.workload.id for known in state.registrations}
+
+
+async def test_a_restart_answers_nobody_before_all_earlier_agents_are_back(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
     async with running(settings) as bound, two_agents(bound):
-        await until(lambda: read_roster(roster) == {"reviews-v1", "reviews-v2"})
+        await until(lambda: ids_on_disk(tmp_path) == {"reviews-v1", "reviews-v2"})
     async with running(settings) as bound, a_client(bound) as client, Tasks() as tasks:
         asking = tasks.start("ask", ask_for_endpoints(client))
         async with an_agent(bound, "reviews-v1", "127.0.0.11"):
             done, _ = await asyncio.wait((asking,), timeout=0.5)
-            assert not done, "half of the endpoints would have been an answer"
+            assert not done, "the wait for those who return is not over"
             async with an_agent(bound, "reviews-v2", "127.0.0.12"):
                 assert await asking == {b"127.0.0.11", b"127.0.0.12"}
 
 
-async def test_a_restart_ends_its_wait_without_those_who_do_not_come_back(tmp_path: Path) -> None:
-    settings, roster = settings_in(tmp_path, restart=0.3), tmp_path / "state" / FILE_NAME
+async def test_a_restart_serves_those_who_do_not_come_back_as_suspects(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path, restart=0.3)
     async with running(settings) as bound, two_agents(bound):
-        await until(lambda: len(read_roster(roster)) == 2)
+        await until(lambda: len(ids_on_disk(tmp_path)) == 2)
     async with running(settings) as bound, an_agent(bound, "reviews-v1", "127.0.0.11"), a_client(bound) as client:
-        assert await ask_for_endpoints(client) == {b"127.0.0.11"}
-        await until(lambda: read_roster(roster) == {"reviews-v1"})
+        assert await ask_for_endpoints(client) == {b"127.0.0.11", b"127.0.0.12"}
+        assert ids_on_disk(tmp_path) == {"reviews-v1", "reviews-v2"}
+
+
+async def test_an_endpoint_is_on_disk_before_a_proxy_is_told_of_it(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    async with running(settings) as bound, a_client(bound) as client, an_agent(bound, "reviews-v1", "127.0.0.11"):
+        await client.ask(CLUSTER)
+        while REVIEWS not in names(response := await client.answer()):
+            await client.acknowledge(response)
+        assert ids_on_disk(tmp_path) == {"reviews-v1"}
+
+
+async def test_a_state_folder_that_cannot_be_written_stops_nobody_and_is_named(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    plane, stop, bound = assemble(settings, SystemClock()), asyncio.Event(), asyncio.get_running_loop().create_future()
+    (tmp_path / "state" / FILE_NAME).mkdir()  # a file cannot replace a folder, not even for root
+    async with Tasks() as tasks:
+        server = tasks.start("server", run_plane(plane, stop, bound.set_result))
+        async with an_agent(await bound, "reviews-v1", "127.0.0.11"), a_client(bound.result()) as client:
+            assert await ask_for_endpoints(client) == {b"127.0.0.11"}
+            await until(lambda: [p.code.code for p in plane.pipeline.problems] == ["registrations-unsaved"])
+            (tmp_path / "state" / FILE_NAME).rmdir()
+            await until(lambda: plane.pipeline.problems == () and ids_on_disk(tmp_path) == {"reviews-v1"})
+        stop.set()
+        await server
+
+
+async def test_damaged_registrations_are_set_aside_and_the_start_goes_on(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / FILE_NAME).write_bytes(b"pilothouse registrations 999 0 0123456789abcdef\n")
+    plane = assemble(settings, SystemClock())
+    (problem,) = plane.pipeline.problems
+    assert problem.code.code == "registrations-set-aside"
+    assert "format 999" in problem.message
 
 
 async def test_a_port_in_use_is_told_by_name_for_either_listener(tmp_path: Path) -> None:
