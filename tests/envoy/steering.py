@@ -230,6 +230,7 @@ async def an_envoy(control_plane_port: int) -> AsyncIterator[RealEnvoy]:
             name="test",
             token="unused",
             state_dir=folder,
+            direct_xds=True,
             discovery_port=control_plane_port,
             admin_port=admin,
         )
