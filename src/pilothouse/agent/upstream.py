@@ -19,6 +19,9 @@ CHANNEL_OPTIONS: Final = (
     # A control plane that hangs closes no connection: it is given up after ten seconds without an answer to a ping.
     ("grpc.keepalive_time_ms", 5_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    # As gRPC 1.85 was seen to do: an unanswered ping ends the connection after this time (60 s by default), whatever
+    # the time before says.
+    ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1_000),
