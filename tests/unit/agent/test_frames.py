@@ -12,7 +12,7 @@ from pilothouse.xds.protocol import DeltaRequest, DeltaResponse
 from pilothouse.xds.resource import CLUSTER, Resource
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=12)
-NAMES = st.lists(TEXTS, max_size=4)
+NAMES = st.lists(TEXTS.filter(bool), max_size=4)
 VERSIONS = st.dictionaries(TEXTS, TEXTS, max_size=4)
 
 
