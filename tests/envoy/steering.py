@@ -18,6 +18,7 @@ from aiohttp import web
 
 from pilothouse.agent.binary import find_envoy
 from pilothouse.agent.bootstrap import encode_bootstrap
+from pilothouse.agent.relay import Relay
 from pilothouse.agent.settings import AgentSettings
 from pilothouse.aio.clock import SystemClock
 from pilothouse.compiler.clusters import compile_black_hole, compile_cluster
@@ -223,20 +224,27 @@ class RealEnvoy:
 
 
 @contextlib.asynccontextmanager
-async def an_envoy(control_plane_port: int) -> AsyncIterator[RealEnvoy]:
+async def an_envoy(control_plane_port: int, *, relayed: bool = False) -> AsyncIterator[RealEnvoy]:
+    """An Envoy that is connected directly, or through a relay of this process."""
     with tempfile.TemporaryDirectory() as folder:
         admin = free_port()
         settings = AgentSettings(
             name="test",
             token="unused",
             state_dir=folder,
+            direct_xds=not relayed,
             discovery_port=control_plane_port,
             admin_port=admin,
         )
         bootstrap = Path(folder) / "bootstrap.json"
         bootstrap.write_text(encode_bootstrap(settings, "test"))
         log = Path(folder) / "envoy.log"
-        with log.open("wb") as output:
+        crashed: list[str] = []
+        relaying = (
+            Relay(settings).serving(lambda name, _: crashed.append(name)) if relayed else contextlib.nullcontext()
+        )
+        async with relaying, contextlib.AsyncExitStack() as stack:
+            output = stack.enter_context(log.open("wb"))
             process = await asyncio.create_subprocess_exec(
                 str(find_envoy()),
                 *("-c", str(bootstrap), "--disable-hot-restart", "--concurrency", "1", "-l", "warning"),
@@ -249,10 +257,11 @@ async def an_envoy(control_plane_port: int) -> AsyncIterator[RealEnvoy]:
                 if process.returncode is None:
                     process.kill()
                 await process.wait()
+        assert crashed == []
 
 
 @contextlib.asynccontextmanager
-async def an_upstream(name: str) -> AsyncIterator[int]:
+async def an_upstream(name: str, port: int = 0) -> AsyncIterator[int]:
     """A small app that answers with its name; yields its port."""
 
     async def answer(_: web.Request) -> web.Response:
@@ -262,7 +271,7 @@ async def an_upstream(name: str) -> AsyncIterator[int]:
     app.router.add_get("/{path:.*}", answer)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    port = free_port()
+    port = port or free_port()
     await web.TCPSite(runner, "127.0.0.1", port).start()
     try:
         yield port

@@ -69,11 +69,13 @@ class Scene:
         )
 
 
-@pytest.fixture
-async def scene() -> AsyncIterator[Scene]:
+@pytest.fixture(params=["direct", "relayed"])
+async def scene(request: pytest.FixtureRequest) -> AsyncIterator[Scene]:
+    """The same facts hold whether Envoy speaks with the control plane or with its agent's relay."""
     control = ControlPlane(free_port())
     await control.start()
-    async with an_upstream("the app") as upstream, an_envoy(control.port) as envoy:
+    relayed = request.param == "relayed"
+    async with an_upstream("the app") as upstream, an_envoy(control.port, relayed=relayed) as envoy:
         yield Scene(control, envoy, free_port(), upstream)
     await control.stop()
 

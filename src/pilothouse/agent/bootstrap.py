@@ -114,15 +114,16 @@ def dynamic_resources() -> Json:
 
 
 def xds_cluster(settings: AgentSettings) -> Json:
-    """The control plane. Over HTTP/2, with pings, because a control plane that hangs closes no connection."""
+    """The agent's relay, or the control plane. Over HTTP/2, with pings, because one that hangs closes no connection."""
     where = settings.discovery
+    address = socket_address(where) if settings.direct_xds else {"pipe": {"path": settings.relay_socket}}
     return {
         "name": XDS_CLUSTER,
-        "type": "STATIC" if is_ip(where.address) else "STRICT_DNS",
+        "type": "STRICT_DNS" if settings.direct_xds and not is_ip(where.address) else "STATIC",
         "connect_timeout": "1s",
         "load_assignment": {
             "cluster_name": XDS_CLUSTER,
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": socket_address(where)}}]}],
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
         },
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from pilothouse.agent.envoy import Process
 from pilothouse.agent.registration import RegistrationStatus
 from pilothouse.agent.stream import Standing
+from pilothouse.agent.tally import RelayState, Source
 from pilothouse.model.registration import EnvoyState, Health
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -21,7 +22,10 @@ ACCEPT: Final = "text/plain;version=0.0.4"
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything that the agent knows at one moment. ``leaving`` is why it leaves, empty while it does not."""
+    """Everything that the agent knows at one moment. ``leaving`` is why it leaves, empty while it does not.
+
+    ``relay`` is None where Envoy is connected to the control plane directly.
+    """
 
     process: Process
     envoy: EnvoyState
@@ -29,6 +33,7 @@ class Snapshot:
     registration: RegistrationStatus
     lost_log_bytes: int = 0
     leaving: str = ""
+    relay: RelayState | None = None
 
 
 class AgentMetrics:
@@ -49,6 +54,9 @@ class AgentMetrics:
                 ("registered", "1 while the control plane has accepted the registration."),
                 ("registrations", "Registrations that were accepted."),
                 ("lost_log_bytes", "Bytes of Envoy's logs that could not be written."),
+                ("configuration_stored", "1 while Envoy serves a configuration that came from the agent's store."),
+                ("store_failed_writes", "Times that the last good configuration could not be written to disk."),
+                ("xds_streams_lost", "xDS streams that the control plane ended or that broke."),
             )
         }
         self._missing = Counter(
@@ -76,6 +84,10 @@ class AgentMetrics:
             "registrations": now.registration.accepted,
             "lost_log_bytes": now.lost_log_bytes,
         }
+        if now.relay is not None:
+            values["configuration_stored"] = now.relay.source is Source.STORED
+            values["store_failed_writes"] = now.relay.store.failed_writes
+            values["xds_streams_lost"] = now.relay.lost
         for name, value in values.items():
             self._gauges[name].set(value)
         return generate_latest(self._registry)

@@ -6,10 +6,12 @@ this; a missing Envoy or a taken port stops all of it before anything was starte
 """
 
 import asyncio
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
 
 import aiohttp
+import msgspec
 import structlog
 
 from pilothouse import __version__
@@ -22,6 +24,7 @@ from pilothouse.agent.health import watch_app
 from pilothouse.agent.metrics import AgentMetrics, Snapshot
 from pilothouse.agent.ports import require_free
 from pilothouse.agent.registration import Registration
+from pilothouse.agent.relay import Relay
 from pilothouse.agent.settings import AgentSettings, uses_of, validate_settings
 from pilothouse.agent.status import StatusParts, StatusServer, listen
 from pilothouse.agent.watch import EnvoyWatch
@@ -54,11 +57,13 @@ class Agent:
             concurrency=settings.concurrency,
         )
         self._envoy = Envoy(command, self._admin)
+        self._relay = None if settings.direct_xds else Relay(settings)
         self._watch = EnvoyWatch(
             self._envoy.process,
             self._admin,
             expected=settings.envoy_listeners,
             discovery=settings.discovery,
+            source=lambda: ("", 0.0) if self._relay is None else self._relay.source,
         )
         self._registration = Registration(settings, self._app, self._watch.state)
         self._leaving = ""
@@ -72,6 +77,7 @@ class Agent:
             registration=self._registration.status.value,
             lost_log_bytes=self._envoy.error_log.lost_bytes + self._envoy.access_log.lost_bytes,
             leaving=self._leaving,
+            relay=None if self._relay is None else self._relay.state,
         )
 
     async def run(self, stop: asyncio.Event) -> int:
@@ -88,7 +94,8 @@ class Agent:
             stop.set()
 
         try:
-            async with Tasks(on_crash) as tasks:
+            relaying = nullcontext() if self._relay is None else self._relay.serving(on_crash)
+            async with relaying, Tasks(on_crash) as tasks:
                 tasks.start("envoy", self._envoy.run())
                 tasks.start("envoy watch", self._watch.run())
                 tasks.start("app health", watch_app(settings, self._session, self._app))
@@ -110,12 +117,19 @@ class Agent:
         log.info("agent left", node=self._settings.node_id)
 
 
+def with_absolute_paths(settings: AgentSettings) -> AgentSettings:
+    """Envoy is told the path of the relay's socket, and need not share the agent's working folder."""
+    return msgspec.structs.replace(settings, state_dir=str(Path(settings.state_dir).absolute()))
+
+
 async def run_agent(settings: AgentSettings, stop: asyncio.Event) -> int:
     """Run one agent until ``stop`` is set, leave gracefully, and return the exit status.
 
-    0 as asked, 1 after a fault of its own. Raises ``SettingsError``, ``EnvoyNotFound`` and ``PortInUse`` before
+    0 as asked, 1 after a fault of its own. Raises ``SettingsError``, ``EnvoyNotFound``, ``PortInUse`` and
+    ``RelayUnavailable`` before
     anything was started. Call it on the main thread's event loop: Envoy ends with the thread that started it.
     """
+    settings = with_absolute_paths(settings)
     mistakes = validate_settings(settings)
     if mistakes:
         raise SettingsError("; ".join(mistakes))

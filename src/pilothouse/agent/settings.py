@@ -74,6 +74,8 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     HTTP proxy port, status and readiness. ``http_proxy_port`` 0 means no proxy port. ``state_dir`` is created with
     mode 0700 and holds the bootstrap; logs go to ``log_dir``, or to ``state_dir/logs``. ``envoy_binary`` overrides
     where Envoy is looked for. ``drain_seconds`` bounds how long requests in flight may take on the way out.
+    ``direct_xds``: Envoy connects to the control plane itself, without the agent's relay, and so without the last good
+    configuration that the relay keeps in ``state_dir``, in at most ``most_stored_bytes``.
     """
 
     name: str
@@ -107,6 +109,8 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     health: HealthCheck = HealthCheck()
     drain_seconds: float = 5.0
     app_metrics_url: str = ""
+    direct_xds: bool = False
+    most_stored_bytes: int = 64 * 1024 * 1024
 
     def __repr__(self) -> str:
         return f"AgentSettings(node={self.node_id!r}, discovery={self.discovery})"
@@ -129,6 +133,11 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     def discovery(self) -> Listen:
         """Where the control plane listens for xDS and for registrations."""
         return Listen(self.discovery_host, self.discovery_port)
+
+    @property
+    def relay_socket(self) -> str:
+        """Where Envoy reaches the agent's relay."""
+        return f"{self.state_dir}/xds.sock"
 
     @property
     def admin(self) -> Listen:
@@ -193,7 +202,23 @@ def workload_of(settings: AgentSettings) -> Workload | None:
 
 def validate_settings(settings: AgentSettings) -> tuple[str, ...]:
     """Every mistake in ``settings``, one sentence each; empty if an agent can start with them."""
-    return (*name_mistakes(settings), *port_mistakes(settings), *health_mistakes(settings))
+    return (*name_mistakes(settings), *port_mistakes(settings), *health_mistakes(settings), *relay_mistakes(settings))
+
+
+LONGEST_SOCKET_PATH = 107
+"""Bytes in the path of a Unix socket on Linux."""
+
+
+def relay_mistakes(settings: AgentSettings) -> Iterator[str]:
+    """A state folder whose socket Envoy could not reach, and a store that holds nothing."""
+    length = len(settings.relay_socket.encode())
+    if not settings.direct_xds and length > LONGEST_SOCKET_PATH:
+        yield (
+            f"state_dir {settings.state_dir!r} is too long for a Unix socket inside it ({length} bytes, "
+            f"{LONGEST_SOCKET_PATH} at most); choose a shorter one, or direct xDS"
+        )
+    if settings.most_stored_bytes < 1:
+        yield "most_stored_bytes must be at least 1"
 
 
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?")

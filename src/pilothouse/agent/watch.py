@@ -6,6 +6,7 @@ LIVE: an Envoy whose first answer came before its workload was registered is LIV
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Final
@@ -24,7 +25,7 @@ SAMPLE_SECONDS: Final = 5.0
 """Between looks at memory, which costs the kernel a walk over Envoy's pages."""
 PATIENCE_SECONDS: Final = 5.0
 """How long a ready Envoy may leave the admin interface unanswered: a large update holds its main thread."""
-UPDATE_TIMES: Final = r"\.update_time$"
+LOOKED_AT: Final = r"\.update_time$|\.update_rejected$|^cluster_manager\.warming_clusters$|\.total_listeners_warming$"
 
 
 def explain_not_ready(live: tuple[bool, str], missing: AbstractSet[Listen], discovery: Listen) -> str:
@@ -40,7 +41,13 @@ def explain_not_ready(live: tuple[bool, str], missing: AbstractSet[Listen], disc
 
 def newest_update(update_times: Stats) -> float:
     """The wall-clock second of the newest update that Envoy applied; 0 if it applied none."""
-    return max(update_times.values(), default=0) / 1000
+    return max((value for name, value in update_times.items() if name.endswith(".update_time")), default=0) / 1000
+
+
+def count_unsettled(stats: Stats) -> tuple[int, int]:
+    """How many clusters and listeners warm, and how many updates were rejected since Envoy's start."""
+    warming = sum(value for name, value in stats.items() if name.endswith(("warming_clusters", "listeners_warming")))
+    return warming, sum(value for name, value in stats.items() if name.endswith(".update_rejected"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +71,10 @@ class EnvoyWatch:
         expected: tuple[Listen, ...],
         discovery: Listen,
         clock: Clock | None = None,
+        source: Callable[[], tuple[str, float]] = lambda: ("", 0.0),
     ) -> None:
+        self._source = source
+        self._unsettled = (0, 0)
         self._process = process
         self._admin = admin
         self._expected = frozenset(expected)
@@ -125,7 +135,9 @@ class EnvoyWatch:
         """Since when this process serves what it serves; without updates, since it was first seen ready."""
         if self._ready_since[0] != pid:
             self._ready_since = (pid, self._clock.wall())
-        return newest_update(await self._admin.stats(UPDATE_TIMES)) or self._ready_since[1]
+        stats = await self._admin.stats(LOOKED_AT)
+        self._unsettled = count_unsettled(stats)
+        return newest_update(stats) or self._ready_since[1]
 
     def _sample(self, pid: int) -> Sample:
         """The memory of Envoy (``pid`` 0: none to measure) and of the agent, at most ``SAMPLE_SECONDS`` old."""
@@ -139,6 +151,8 @@ class EnvoyWatch:
         self, process: Process, *, reason: str, live: bool = False, since: float = 0.0, version: str = ""
     ) -> EnvoyState:
         sample = self._sample(process.pid if live else 0)
+        source, stored_at = self._source()
+        warming, rejected = self._unsettled if live else (0, 0)
         return EnvoyState(
             live=live,
             ready=live and not reason,
@@ -150,4 +164,8 @@ class EnvoyWatch:
             rss_kib=sample.envoy.rss_kib,
             pss_kib=sample.envoy.pss_kib,
             agent_rss_kib=sample.agent_rss_kib,
+            source=source,
+            stored_at=stored_at,
+            warming=warming,
+            rejected=rejected,
         )

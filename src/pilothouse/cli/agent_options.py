@@ -78,6 +78,12 @@ class AgentOptions:
         str, typer.Option(metavar="URL", help="The app's Prometheus metrics, merged into the agent's.")
     ] = ""
     domain: Annotated[str, typer.Option(help="The suffix of service names; as the control plane's.")] = "service.mesh"
+    direct_xds: Annotated[
+        bool,
+        typer.Option(
+            "--direct-xds", help="Envoy connects to the control plane itself; nothing is kept for its absence."
+        ),
+    ] = False
     log_format: LogFormatOption = LogFormat.CONSOLE
 
 
@@ -123,6 +129,7 @@ def decode_agent(options: AgentOptions, *, token: str = "") -> "AgentSettings":
         health=decode_health(options.health, mistakes),
         drain_seconds=options.drain_seconds,
         app_metrics_url=options.app_metrics_url,
+        direct_xds=options.direct_xds,
     )
     mistakes += contradictions(options)
     mistakes += validate_settings(settings)

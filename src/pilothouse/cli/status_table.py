@@ -143,7 +143,10 @@ def explain_envoy(proxy: ProxyStatus, now: float) -> Iterator[str]:
         return
     if not agent.connected:
         yield f"{who} agent lost: the agent (process {agent.pid}) was last heard {age(now - agent.heard_at)} ago"
-    elif agent.envoy is not None and not agent.envoy.ready:
+        return
+    if agent.envoy is not None and agent.envoy.source == "stored":
+        yield f"{who} serves a stored configuration, {age(now - agent.envoy.stored_at)} old"
+    if agent.envoy is not None and not agent.envoy.ready:
         yield f"{who} Envoy {envoy_word(agent)}: {agent.envoy.reason or 'no reason was given'}"
 
 

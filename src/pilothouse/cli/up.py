@@ -30,6 +30,10 @@ class UpOptions:
         str,
         typer.Option("--break", metavar="ROW", help="With --check: leave this row's rule out, so that it must fail."),
     ] = ""
+    direct_xds: Annotated[
+        bool,
+        typer.Option("--direct-xds", help="Connect each Envoy to the control plane itself, not through its agent."),
+    ] = False
     keep_logs: Annotated[bool, typer.Option("--keep-logs", help="Do not remove the logs at the end.")] = False
 
 
@@ -53,5 +57,11 @@ def up(options: UpOptions) -> None:
     if options.break_row and not options.check:
         raise SettingsError("--break names a row of the check: give --check, too")
     folder = Path(options.folder).expanduser() if options.folder else None
-    mesh = MeshOptions(options.port, folder, keep_logs=options.keep_logs, check=options.check)
+    mesh = MeshOptions(
+        options.port,
+        folder,
+        keep_logs=options.keep_logs,
+        check=options.check,
+        direct_xds=options.direct_xds,
+    )
     raise typer.Exit(asyncio.run(run_session(SessionOptions(mesh, options.check, options.break_row or None))))

@@ -112,9 +112,10 @@ class MeshPlan:
     folder: str
     config_folder: str
     workloads: tuple[WorkloadPlan, ...]
+    direct_xds: bool = False
 
     @classmethod
-    def of(cls, port: int, folder: str, config_folder: str) -> Self:
+    def of(cls, port: int, folder: str, config_folder: str, *, direct_xds: bool = False) -> Self:
         """The plan whose gateway listens on ``port``. Raises SettingsError if that moves any port out of range."""
         offset = port - BASE_PORT
         least, most = 1, 65535 - HIGHEST_PORT + BASE_PORT
@@ -124,7 +125,7 @@ class MeshPlan:
                 f"choose a port from 1024 to {most}"
             )
         workloads = tuple(WorkloadPlan(service, version, address, offset) for service, version, address in WORKLOADS)
-        return cls(port, folder, config_folder, workloads)
+        return cls(port, folder, config_folder, workloads, direct_xds)
 
     @property
     def offset(self) -> int:
@@ -233,6 +234,7 @@ class MeshPlan:
             *("--state-dir", f"{self.folder}/state/{name}", "--log-dir", f"{self.log_folder}/{name}"),
             *("--admin-address", address, "--admin-port", str(ENVOY_ADMIN_PORT + offset)),
             *("--status-port", str(STATUS_PORT + offset), "--readiness-port", str(READINESS_PORT + offset)),
+            *(("--direct-xds",) if self.direct_xds else ()),
             *chosen,
             *rest,
         )

@@ -37,13 +37,15 @@ class MeshNotReady(PilothouseError):
 @dataclass(frozen=True, slots=True)
 class MeshOptions:
     """Which mesh. ``config_folder`` None: one inside the runtime folder. ``check`` asks for a starting configuration
-    that nobody edited. ``root`` is where runtime folders live, None for this user's own."""
+    that nobody edited. ``root`` is where runtime folders live, None for this user's own. ``direct_xds``: without
+    the agents' relays."""
 
     port: int = BASE_PORT
     config_folder: Path | None = None
     keep_logs: bool = False
     check: bool = False
     root: Path | None = None
+    direct_xds: bool = False
 
 
 def ignore_event(_: str) -> None:
@@ -101,7 +103,7 @@ class RunningMesh:
         folder = claim(root, options.port)
         own = "check-config" if options.check else CONFIG
         self.config_folder = (options.config_folder or folder.path / own).absolute()
-        self.plan = MeshPlan.of(options.port, str(folder.path), str(self.config_folder))
+        self.plan = MeshPlan.of(options.port, str(folder.path), str(self.config_folder), direct_xds=options.direct_xds)
         self.log_folder = Path(self.plan.log_folder)
         self.processes = Processes(f"{folder.path}:{os.getpid()}", self._on_event, self._clock)
         self._folder = folder

@@ -41,7 +41,10 @@ class EnvoyState(msgspec.Struct, frozen=True, tag="envoy"):
 
     ``serving_since`` is the wall-clock second since when Envoy serves what it serves (0: not yet).
     ``rss_kib`` and ``pss_kib`` are Envoy's memory, ``agent_rss_kib`` the agent's own. ``restarts`` counts
-    Envoy's starts by this agent after the first.
+    Envoy's starts by this agent after the first. ``source`` is ``live``, ``stored`` or empty (not known, or a direct
+    connection); of a stored configuration, ``stored_at`` is the wall-clock second at which the control plane was last
+    in touch with it. ``warming`` counts clusters and listeners that wait, ``rejected`` the updates that this Envoy
+    refused since its start.
     """
 
     live: bool
@@ -55,6 +58,10 @@ class EnvoyState(msgspec.Struct, frozen=True, tag="envoy"):
     rss_kib: int = 0
     pss_kib: int = 0
     agent_rss_kib: int = 0
+    source: str = ""
+    stored_at: float = 0.0
+    warming: int = 0
+    rejected: int = 0
 
 
 class Deregister(msgspec.Struct, frozen=True, tag="deregister"):

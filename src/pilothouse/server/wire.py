@@ -4,7 +4,7 @@ A response is a join of length-delimited fields (ecosystem §1.3): the bodies of
 messages, and the few bytes before each body are made once for all proxies. It knows the discovery messages only.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
 from envoy.config.core.v3 import base_pb2
@@ -14,6 +14,7 @@ from google.protobuf import json_format
 from pilothouse.model.node import decode_node
 from pilothouse.model.proxy import Proxy
 from pilothouse.model.service import Locality
+from pilothouse.xds.framing import delta_heading, sotw_heading, text_field
 from pilothouse.xds.protocol import DeltaRequest, DeltaResponse, SotwRequest, SotwResponse
 from pilothouse.xds.resource import Resource
 
@@ -103,63 +104,17 @@ def encode_delta_response(response: DeltaResponse, headings: Headings) -> bytes:
     parts: list[bytes] = []
     for resource in response.resources:
         parts += (headings.heading(response.type_url, resource), resource.body)
-    parts.append(_text(4, response.type_url))
-    parts.append(_text(5, response.nonce))
-    parts += (_text(6, name) for name in response.removed)
+    parts.append(text_field(4, response.type_url))
+    parts.append(text_field(5, response.nonce))
+    parts += (text_field(6, name) for name in response.removed)
     return b"".join(parts)
 
 
 def encode_sotw_response(response: SotwResponse, headings: Headings) -> bytes:
     """A DiscoveryResponse."""
-    parts = [_text(1, response.version)]
+    parts = [text_field(1, response.version)]
     for resource in response.resources:
         parts += (headings.heading(response.type_url, resource), resource.body)
-    parts.append(_text(4, response.type_url))
-    parts.append(_text(5, response.nonce))
+    parts.append(text_field(4, response.type_url))
+    parts.append(text_field(5, response.nonce))
     return b"".join(parts)
-
-
-def sotw_heading(type_url: str, resource: Resource) -> bytes:
-    """``resources`` (field 2): an Any that holds the body."""
-    return b"".join(_nested(2, _any_heading(type_url, resource), len(resource.body)))
-
-
-def delta_heading(type_url: str, resource: Resource) -> bytes:
-    """``resources`` (field 2): a Resource with version (1), the Any (2) and the name (3), of which the Any is last.
-
-    Protobuf readers accept fields in any order; the body must come last so that it is not copied.
-    """
-    before = _text(3, resource.name) + _text(1, resource.version)
-    packed = b"".join(_nested(2, _any_heading(type_url, resource), len(resource.body)))
-    return b"".join(_nested(2, before + packed, len(resource.body)))
-
-
-def _any_heading(type_url: str, resource: Resource) -> bytes:
-    """The type URL (1) of an Any, and the tag and length of its value (2)."""
-    value = b"\x12" + _varint(len(resource.body)) if resource.body else b""
-    return _text(1, type_url) + value
-
-
-def _nested(number: int, head: bytes, rest: int) -> Iterator[bytes]:
-    """Tag and length of a message of ``head`` and ``rest`` further bytes, then ``head``."""
-    yield bytes((number << 3 | 2,))
-    yield _varint(len(head) + rest)
-    yield head
-
-
-def _text(number: int, text: str) -> bytes:
-    """A text field; nothing for an empty text, as in protobuf."""
-    if not text:
-        return b""
-    body = text.encode()
-    return bytes((number << 3 | 2,)) + _varint(len(body)) + body
-
-
-def _varint(value: int) -> bytes:
-    """Base-128, least significant group first."""
-    groups = bytearray()
-    while value > 0x7F:
-        groups.append(value & 0x7F | 0x80)
-        value >>= 7
-    groups.append(value)
-    return bytes(groups)

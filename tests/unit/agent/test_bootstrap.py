@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from pilothouse.agent.bootstrap import compile_bootstrap, encode_bootstrap
 from pilothouse.agent.settings import AgentSettings, PortMapping
@@ -84,6 +85,17 @@ def test_the_node_says_the_same_in_id_and_metadata(settings: AgentSettings) -> N
 
 
 @given(SETTINGS)
-def test_a_control_plane_by_name_is_looked_up_and_an_address_is_not(settings: AgentSettings) -> None:
+def test_envoy_reaches_its_control_plane_through_the_agents_socket(settings: AgentSettings) -> None:
     (cluster,) = compile_bootstrap(settings, "0")["static_resources"]["clusters"]
+    (endpoint,) = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
+    assert endpoint["endpoint"]["address"] == {"pipe": {"path": "/nowhere/xds.sock"}}
+    assert cluster["type"] == "STATIC"
+
+
+@given(SETTINGS)
+def test_connected_directly_a_name_is_looked_up_and_an_address_is_not(settings: AgentSettings) -> None:
+    direct = structs.replace(settings, direct_xds=True)
+    (cluster,) = compile_bootstrap(direct, "0")["static_resources"]["clusters"]
     assert cluster["type"] == ("STRICT_DNS" if settings.discovery_host == "pilot.example" else "STATIC")
+    (endpoint,) = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
+    assert endpoint["endpoint"]["address"]["socket_address"]["port_value"] == settings.discovery_port
