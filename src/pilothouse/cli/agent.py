@@ -9,7 +9,8 @@ from typing import Final
 import typer
 
 from pilothouse.cli.agent_options import AgentOptions, decode_agent
-from pilothouse.cli.options import CONTEXT, command_of
+from pilothouse.cli.agent_run import declare_run
+from pilothouse.cli.options import CONTEXT, group_of
 
 EXAMPLE: Final = """
 Example: pilothouse agent --token-file t --name reviews-v1 --address 127.44.0.3
@@ -20,7 +21,8 @@ Example: pilothouse agent --token-file t --name reviews-v1 --address 127.44.0.3
 def declare(app: typer.Typer) -> None:
     """Add the group."""
     group = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
-    group.callback(context_settings=CONTEXT, epilog=EXAMPLE)(command_of(AgentOptions, agent))
+    group.callback(context_settings=CONTEXT, epilog=EXAMPLE)(group_of(AgentOptions, agent))
+    declare_run(group)
     app.add_typer(group, name="agent")
 
 

@@ -6,8 +6,10 @@ parameters; this turns the fields of a dataclass into that signature instead. It
 
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
-from inspect import Parameter, Signature
+from inspect import Parameter, Signature, signature
 from typing import TYPE_CHECKING, Any, Final, TypeVar, get_type_hints
+
+import typer
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -34,6 +36,21 @@ def command_of(options: type[T], work: Callable[[T], None]) -> Callable[..., Non
     command.__annotations__ = {field.name: hints[field.name] for field in described}
     command.__dict__["__signature__"] = Signature([parameter(field, hints[field.name]) for field in described])
     return command
+
+
+def group_of(options: type[T], work: Callable[[T], None]) -> Callable[..., None]:
+    """As ``command_of``, for the callback of a group: ``work`` is called only if no command of the group is named."""
+    command = command_of(options, work)
+
+    def entry(context: typer.Context, **values: Any) -> None:
+        if context.invoked_subcommand is None:
+            command(**values)
+
+    first = Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    entry.__name__, entry.__doc__ = command.__name__, command.__doc__
+    entry.__annotations__ = {"context": typer.Context, **command.__annotations__}
+    entry.__dict__["__signature__"] = Signature([first, *signature(command).parameters.values()])
+    return entry
 
 
 def parameter(field: "Field[Any]", hint: Any) -> Parameter:

@@ -15,7 +15,7 @@ from pilothouse.aio.clock import Clock
 from pilothouse.config.kinds import KINDS
 from pilothouse.config.objects import ConfigObject
 from pilothouse.model.node import decode_node
-from pilothouse.model.proxy import Role
+from pilothouse.model.proxy import Role, TcpBind
 from pilothouse.model.service import Endpoint, Resolution, Service
 from pilothouse.server.ads import AdsServer
 from pilothouse.server.agents import AgentBoard, AgentReport
@@ -24,7 +24,7 @@ from pilothouse.server.pipeline import Pipeline
 from pilothouse.server.readmodel import AgentState, ProxyStatus, Status, show_problem, show_type
 from pilothouse.server.stream import XdsStream
 from pilothouse.xds.protocol import SyncState
-from pilothouse.xds.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SHORT_NAMES
+from pilothouse.xds.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SHORT_NAMES, Snapshot
 
 _RESOLUTIONS: Final = {
     Resolution.STATIC: 0,
@@ -100,7 +100,14 @@ def _connected(
         streams=streams,
         types=tuple(show_type(status, wall_offset, stream.connected_at) for status in stream.status()),
         agent=_agent(report),
+        tcp=tuple(show_bind(bind, stream.offered) for bind in proxy.tcp),
     )
+
+
+def show_bind(bind: TcpBind, snapshot: Snapshot | None) -> str:
+    """A TCP listener that the agent asked for, with why the proxy has none."""
+    held = snapshot is not None and snapshot.find(LISTENER, f"{bind.at.address}_{bind.at.port}") is not None
+    return str(bind) if held else f"{bind} (no such service and port)"
 
 
 def _unconnected(report: AgentReport) -> ProxyStatus:
