@@ -13,7 +13,7 @@ from pilothouse.config.decode import decode_documents
 from pilothouse.kit.digest import digest
 from pilothouse.kit.origin import RegistryOrigin
 from pilothouse.model.labels import labels_of
-from pilothouse.model.proxy import CaptureMode, InboundPort, Proxy, Role, Workload
+from pilothouse.model.proxy import CaptureMode, InboundPort, Proxy, Role, TcpBind, Workload
 from pilothouse.model.service import Endpoint, Health, Locality, Port, Protocol, Service, ServiceDelta, ServiceKey
 from pilothouse.model.world import ConfigDelta, Delta, MeshSettings, WorkloadDelta, World, fold
 from pilothouse.simulate.request import Request, request_for
@@ -102,8 +102,10 @@ def replace_struct(service: Service, **changes: object) -> Service:
     return Service(**{**known, **changes})
 
 
-def a_sidecar(name: str, namespace: str = "default", *, bind: str = "127.0.0.1", **labels: str) -> Proxy:
-    """A sidecar without capture: its app uses it as HTTP proxy on ``bind``:15001."""
+def a_sidecar(
+    name: str, namespace: str = "default", *, bind: str = "127.0.0.1", tcp: tuple[TcpBind, ...] = (), **labels: str
+) -> Proxy:
+    """A sidecar of our agent: its app uses it as HTTP proxy on ``bind``:15001."""
     return Proxy(
         id=f"sidecar~127.0.0.1~{name}.{namespace}~{namespace}.mesh",
         role=Role.SIDECAR,
@@ -115,6 +117,8 @@ def a_sidecar(name: str, namespace: str = "default", *, bind: str = "127.0.0.1",
         workload_id=f"{namespace}/{name}",
         http_proxy_address=bind,
         http_proxy_port=PROXY_PORT,
+        tcp=tcp,
+        tunnels=True,
     )
 
 

@@ -12,20 +12,24 @@ from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_components_pb2, listener_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2
+from envoy.extensions.bootstrap.internal_listener.v3 import internal_listener_pb2 as _internal_listener_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 from google.protobuf.json_format import ParseDict
 
-from pilothouse.agent.bootstrap import RUNTIME
+from pilothouse.agent.bootstrap import INTERNAL_LISTENERS, RUNTIME
 from pilothouse.xds.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST, Resource, Snapshot
 
 FIRST_PORT = 1024
+IMPORTED_FOR_JSON = (_internal_listener_pb2,)
+"""The Any field of the bootstrap extension is found by name, which needs its module to be loaded."""
 
 
 class Bootstrap:
     """A bootstrap that snapshots are folded into."""
 
     def __init__(self) -> None:
-        self._message = ParseDict({"layered_runtime": {"layers": [RUNTIME]}}, bootstrap_pb2.Bootstrap())
+        started_with = {"layered_runtime": {"layers": [RUNTIME]}, "bootstrap_extensions": [INTERNAL_LISTENERS]}
+        self._message = ParseDict(started_with, bootstrap_pb2.Bootstrap())
         self._clusters: dict[str, int] = {}
         self._known: set[tuple[str, str, str]] = set()
         self._listeners = 0
@@ -64,7 +68,8 @@ class Bootstrap:
         message = listener_pb2.Listener.FromString(resource.body)
         inline_routes(message, snapshot)
         message.name = f"{resource.name}#{self._listeners}"
-        message.address.socket_address.port_value = FIRST_PORT + self._listeners
+        if not message.HasField("internal_listener"):
+            message.address.socket_address.port_value = FIRST_PORT + self._listeners
         self._listeners += 1
         self._message.static_resources.listeners.append(message)
 

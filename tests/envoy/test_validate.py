@@ -49,6 +49,8 @@ spec:
   http:
   - match: [{uri: {regex: "/[a-z]+"}}]
     route: [{destination: {host: reviews}}]
+  - match: [{uri: {exact: /tea}}]
+    directResponse: {status: 418, body: {string: teapot}}
   - route: [{destination: {host: reviews}}]
 """,
         a_service("reviews").with_endpoints("v1"),

@@ -42,6 +42,7 @@ def compile_bootstrap(settings: AgentSettings, version: str) -> Json:
         "static_resources": {"clusters": [xds_cluster(settings)]},
         "layered_runtime": {"layers": [RUNTIME, {"name": "admin", "admin_layer": {}}]},
         "overload_manager": {"resource_monitors": [CONNECTION_LIMIT]},
+        "bootstrap_extensions": [INTERNAL_LISTENERS],
     }
 
 
@@ -79,9 +80,14 @@ def metadata(settings: AgentSettings, version: str) -> Json:
         # A workload is joined to its proxy by this id, never by IP: several workloads may share an address.
         "PILOTHOUSE_WORKLOAD_ID": settings.workload_id,
         "PILOTHOUSE_VERSION": version,
+        "PILOTHOUSE_TUNNELS": "true",
     }
     if settings.network:
         fields["NETWORK"] = settings.network
+    if settings.tcp:
+        fields["PILOTHOUSE_TCP"] = ",".join(str(bind) for bind in settings.tcp)
+    guarded = (settings.admin, settings.status, settings.readiness, settings.discovery)
+    fields["PILOTHOUSE_GUARDED"] = ",".join(str(place) for place in guarded if is_ip(place.address))
     proxy = settings.http_proxy
     if proxy is not None:
         fields["HTTP_PROXY_PORT"] = str(proxy.port)  # Istio's key has no address, so ours stands beside it.
@@ -151,6 +157,15 @@ CONNECTION_LIMIT: Final[Json] = {
         "@type": "type.googleapis.com/"
         "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
         "max_active_downstream_connections": 2147483645,
+    },
+}
+
+
+INTERNAL_LISTENERS: Final[Json] = {
+    # What arrives inside CONNECT is served by a listener inside Envoy, which needs no port of its own.
+    "name": "envoy.bootstrap.internal_listener",
+    "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener",
     },
 }
 

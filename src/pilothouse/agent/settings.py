@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from pilothouse.model.labels import Labels
-from pilothouse.model.proxy import InboundPort, Role, Workload
+from pilothouse.model.proxy import InboundPort, Role, TcpBind, Workload
 from pilothouse.model.service import Locality, Protocol
 
 
@@ -71,7 +71,8 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     ``token`` is the credential of the registration stream and of ``/debug``; it is shown in no representation.
     ``address`` is the workload's own address: node id, inbound listeners and, where their own field is empty, the
-    HTTP proxy port, status and readiness. ``http_proxy_port`` 0 means no proxy port. ``state_dir`` is created with
+    HTTP proxy port, status and readiness. ``http_proxy_port`` 0 means no proxy port. ``tcp`` are loopback listeners for
+    TCP services. ``state_dir`` is created with
     mode 0700 and holds the bootstrap; logs go to ``log_dir``, or to ``state_dir/logs``. ``envoy_binary`` overrides
     where Envoy is looked for. ``drain_seconds`` bounds how long requests in flight may take on the way out.
     ``direct_xds``: Envoy connects to the control plane itself, without the agent's relay, and so without the last good
@@ -97,6 +98,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     network: str = ""
     http_proxy_address: str = ""
     http_proxy_port: int = 0
+    tcp: tuple[TcpBind, ...] = ()
     admin_address: str = "127.0.0.1"
     admin_port: int = 15000
     status_address: str = ""
@@ -266,7 +268,8 @@ def uses_of(settings: AgentSettings) -> tuple[tuple[str, Listen], ...]:
         (f"inbound traffic of {mapping.service}", Listen(settings.address, mapping.inbound_port))
         for mapping in settings.services
     )
-    return (*fixed, *proxy, *inbound)
+    tcp = tuple((f"the TCP listener for {b.host}:{b.port}", Listen(b.at.address, b.at.port)) for b in settings.tcp)
+    return (*fixed, *proxy, *inbound, *tcp)
 
 
 def health_mistakes(settings: AgentSettings) -> Iterator[str]:

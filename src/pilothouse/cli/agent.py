@@ -10,6 +10,7 @@ import typer
 
 from pilothouse.cli import install
 from pilothouse.cli.agent_options import AgentOptions, decode_agent
+from pilothouse.cli.agent_run import declare_run
 from pilothouse.cli.options import CONTEXT, group_of
 
 EXAMPLE: Final = """
@@ -23,6 +24,7 @@ def declare(app: typer.Typer) -> None:
     group = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
     group.callback(context_settings=CONTEXT, epilog=EXAMPLE)(group_of(AgentOptions, agent))
     install.declare(group)
+    declare_run(group)
     app.add_typer(group, name="agent")
 
 

@@ -12,6 +12,7 @@ from pilothouse.cli.log_format import LogFormat, LogFormatOption
 
 if TYPE_CHECKING:
     from pilothouse.agent.settings import AgentSettings, HealthCheck, PortMapping
+    from pilothouse.model.proxy import TcpBind
     from pilothouse.model.service import Locality
 
 TOKEN_FILE: Final = ".pilothouse/token"
@@ -55,6 +56,14 @@ class AgentOptions:
     http_proxy_address: Annotated[
         str, typer.Option(metavar="IP", help="Its address [default: --address].", show_default=False)
     ] = ""
+    tcp: Annotated[
+        list[str],
+        typer.Option(
+            metavar="SERVICE:PORT=IP:PORT",
+            help="A listener on loopback whose connections go to a TCP service, such as db:5432=127.0.0.1:5432. "
+            "May be given several times.",
+        ),
+    ] = field(default_factory=list)
     admin_address: Annotated[str, typer.Option(metavar="IP", help="Envoy's admin interface.")] = "127.0.0.1"
     admin_port: Annotated[int, typer.Option(metavar="PORT", help="Envoy's admin interface.")] = 15000
     status_port: Annotated[int, typer.Option(metavar="PORT", help="The agent's health and merged metrics.")] = 15020
@@ -119,6 +128,7 @@ def decode_agent(options: AgentOptions, *, token: str = "") -> "AgentSettings":
         domain_suffix=options.domain,
         http_proxy_address=options.http_proxy_address,
         http_proxy_port=options.http_proxy_port,
+        tcp=tuple(decode_binds(options.tcp, options.domain, mistakes)),
         admin_address=options.admin_address,
         admin_port=options.admin_port,
         status_port=options.status_port,
@@ -143,8 +153,8 @@ def contradictions(options: AgentOptions) -> list[str]:
     found = []
     if not options.name:
         found.append("--name is missing: give the workload a name, such as --name reviews-v1")
-    if options.gateway and (options.service or options.http_proxy_port or options.health != "none"):
-        found.append("--gateway has no app beside it: leave out --service, --http-proxy-port and --health")
+    if options.gateway and (options.service or options.http_proxy_port or options.tcp or options.health != "none"):
+        found.append("--gateway has no app beside it: leave out --service, --http-proxy-port, --tcp and --health")
     return found
 
 
@@ -195,6 +205,30 @@ def decode_services(texts: list[str], app_address: str, mistakes: list[str]) -> 
             service_port, inbound, app = (number or 0 for number in decoded)
             protocol = protocol_of(word) if slash else Protocol.HTTP
             found.append(PortMapping(name, service_port, inbound, app, app_address, protocol))
+    return found
+
+
+def decode_binds(texts: list[str], domain: str, mistakes: list[str]) -> "list[TcpBind]":
+    """One TCP listener per text; those that are wrong are left out and told."""
+    from ipaddress import ip_address
+
+    from pilothouse.agent.settings import is_ip
+    from pilothouse.model.proxy import Place, TcpBind
+
+    found = []
+    for text in texts:
+        service, _, local = text.partition("=")
+        name, _, port = service.rpartition(":")
+        address, _, local_port = local.rpartition(":")
+        address = address.strip("[]")
+        ports = decode_port(port), decode_port(local_port)
+        if not name or None in ports or not is_ip(address):
+            mistakes.append(f"--tcp {text!r} is not SERVICE:PORT=IP:PORT, such as db:5432=127.0.0.1:5432")
+        elif not ip_address(address).is_loopback:
+            mistakes.append(f"--tcp {text!r}: {address} is not on loopback, so others could use the listener too")
+        else:
+            host = name if "." in name else f"{name}.{domain}"
+            found.append(TcpBind(host.lower(), ports[0] or 0, Place(address, ports[1] or 0)))
     return found
 
 

@@ -23,7 +23,7 @@ from pilothouse.server.readmodel import (
 TYPES: Final = ("CDS", "EDS", "LDS", "RDS", "VHDS")
 SYNCED, NOT_SENT = "SYNCED", "NOT SENT"
 NARROW: Final[tuple[str, ...]] = ("PROXY", "NAMESPACE", *TYPES, "ENVOY", "SERVING SINCE")
-WIDE: Final[tuple[str, ...]] = ("VERSION", "CONNECTED", "RESTARTS", "RSS", "PSS", "AGENT RSS", "ADMIN")
+WIDE: Final[tuple[str, ...]] = ("VERSION", "CONNECTED", "RESTARTS", "RSS", "PSS", "AGENT RSS", "ADMIN", "TCP")
 MOST_NAMES: Final = 5
 MOST_SUSPECTS: Final = 10
 NOTHING: Final = "-"
@@ -84,14 +84,15 @@ def since_cell(agent: AgentState | None, now: float, zone: tzinfo | None) -> str
 
 
 def wide_cells(proxy: ProxyStatus, now: float) -> tuple[str, ...]:
-    """Versions, connections, restarts and memory."""
+    """Versions, connections, restarts, memory, and listeners for TCP services."""
     envoy = proxy.agent.envoy if proxy.agent and proxy.agent.envoy else EnvoyState(live=False, ready=False)
     connected = NOTHING if proxy.connected_since is None else age(now - proxy.connected_since)
     if proxy.streams > 1:
         connected += f" ({proxy.streams} streams)"
     memory = (mebibytes(kib) for kib in (envoy.rss_kib, envoy.pss_kib, envoy.agent_rss_kib))
     version = envoy.version or proxy.version or NOTHING
-    return (version, connected, str(envoy.restarts), *memory, envoy.admin_address or NOTHING)
+    tcp = ", ".join(proxy.tcp) or NOTHING
+    return (version, connected, str(envoy.restarts), *memory, envoy.admin_address or NOTHING, tcp)
 
 
 def headline(status: Status, address: str) -> str:

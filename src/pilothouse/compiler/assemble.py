@@ -9,11 +9,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TypeAlias, TypeVar
 
-from pilothouse.compiler.clusters import compile_black_hole, compile_cluster, compile_inbound_cluster
+from pilothouse.compiler.clusters import compile_built_in, compile_cluster, compile_inbound_cluster
 from pilothouse.compiler.endpoints import compile_assignment
 from pilothouse.compiler.listeners import compile_listener
 from pilothouse.compiler.routes import compile_table, compile_virtual_host, join_table
 from pilothouse.kit.memo import IdentityMemo
+from pilothouse.resolve.outside import BuiltInCluster
 from pilothouse.resolve.view import InboundView, OutboundView, OwnView, ProxyView
 from pilothouse.xds.resource import (
     CLUSTER,
@@ -45,7 +46,7 @@ class Assembler:
         self._layers: IdentityMemo[ResourceSet] = IdentityMemo()
         self._parts: IdentityMemo[Layers] = IdentityMemo()
         self._snapshots: IdentityMemo[Snapshot] = IdentityMemo()
-        self._black_hole = compile_black_hole()
+        self._built_in = {cluster: compile_built_in(cluster) for cluster in BuiltInCluster}
 
     def snapshot(self, view: ProxyView) -> Snapshot:
         """Everything that a proxy with this view should hold. The same object for the same view objects."""
@@ -67,7 +68,8 @@ class Assembler:
         )
 
     def _outbound(self, view: OutboundView) -> Layers:
-        clusters = (self._black_hole, *self._compiled(CLUSTER, compile_cluster, view.clusters))
+        built_in = (self._built_in[cluster] for cluster in view.built_in)
+        clusters = (*built_in, *self._compiled(CLUSTER, compile_cluster, view.clusters))
         hosts = [host for table in view.tables for host in table.hosts]
         heads = [table.head for table in view.tables]
         return {

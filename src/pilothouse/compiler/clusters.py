@@ -9,8 +9,10 @@ from envoy.config.cluster.v3 import cluster_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 
 from pilothouse.compiler.endpoints import load_assignment
+from pilothouse.compiler.outside import FORWARD_PROXY, forward_proxy_cluster
 from pilothouse.compiler.wire import ADS, Fields, any_of, duration, seal, wrapped
 from pilothouse.kit.origin import BuiltIn
+from pilothouse.resolve.outside import BuiltInCluster
 from pilothouse.resolve.policy import (
     ConnectionPool,
     LoadBalancing,
@@ -22,7 +24,7 @@ from pilothouse.resolve.policy import (
     TrafficPolicy,
     UpstreamProtocol,
 )
-from pilothouse.resolve.view import BLACK_HOLE, AssignmentView, ClusterView, Discovery, ServedPort
+from pilothouse.resolve.view import AssignmentView, ClusterView, Discovery, ServedPort
 from pilothouse.xds.resource import ENDPOINT, Resource
 
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -71,11 +73,35 @@ def compile_inbound_cluster(served: ServedPort) -> Resource:
     return seal(served.cluster, cluster_pb2.Cluster(**fields), served.origins)
 
 
+def compile_built_in(cluster: BuiltInCluster) -> Resource:
+    """One of the clusters that no service makes."""
+    name = cluster.value
+    fields: Fields = {"name": name, "alt_stat_name": f"{name};", "connect_timeout": duration(10_000)}
+    match cluster:
+        case BuiltInCluster.BLACK_HOLE:
+            # Where the share of a split goes whose destination does not exist (503, UH).
+            origin = BuiltIn("traffic to destinations that do not exist")
+            fields["type"] = "STATIC"
+        case BuiltInCluster.TUNNEL:
+            origin = BuiltIn("what arrives inside CONNECT")
+            address = {"envoy_internal_address": {"server_listener_name": name}}
+            endpoint = {"lb_endpoints": [{"endpoint": {"address": address}}]}
+            fields["load_assignment"] = {"cluster_name": name, "endpoints": [endpoint]}
+            fields["type"] = "STATIC"
+        case BuiltInCluster.OUTSIDE:
+            origin = BuiltIn("hosts outside the mesh")
+            fields["lb_policy"] = "CLUSTER_PROVIDED"
+            fields["cluster_type"] = {"name": FORWARD_PROXY, "typed_config": any_of(forward_proxy_cluster())}
+            # Speaks to the outside what the app speaks, so that HTTP/2 and gRPC get there too.
+            fields.update(http_options(TrafficPolicy(protocol=UpstreamProtocol.SAME_AS_CLIENT)))
+        case _:
+            assert_never(cluster)
+    return seal(name, cluster_pb2.Cluster(**fields), (origin,))
+
+
 def compile_black_hole() -> Resource:
-    """A cluster without endpoints: where the share of a split goes whose destination does not exist (503, UH)."""
-    fields: Fields = {"name": BLACK_HOLE, "type": "STATIC", "alt_stat_name": f"{BLACK_HOLE};"}
-    message = cluster_pb2.Cluster(**fields, connect_timeout=duration(10_000))
-    return seal(BLACK_HOLE, message, (BuiltIn("traffic to destinations that do not exist"),))
+    """The cluster without endpoints."""
+    return compile_built_in(BuiltInCluster.BLACK_HOLE)
 
 
 def circuit_breakers(pool: ConnectionPool) -> Fields:

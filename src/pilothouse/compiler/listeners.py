@@ -1,6 +1,7 @@
 """Listeners: one recipe per kind, read from top to bottom. Nothing is decided here.
 
-All three are a connection manager behind a plain TCP bind. They differ in who is trusted for the client's address,
+HTTP ones are a connection manager, others a TCP proxy, behind a plain TCP bind; the tunnel's is inside Envoy. They
+differ in who is trusted for the client's address,
 in where routes come from, and in the server's name, exactly as in istiod (istio-behaviour §2.3, §2.14, §3.1).
 """
 
@@ -9,6 +10,7 @@ from typing import assert_never
 from envoy.config.listener.v3 import listener_pb2
 from envoy.extensions.access_loggers.file.v3 import file_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
+from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2
 from envoy.extensions.request_id.uuid.v3 import uuid_pb2
 
 from pilothouse.compiler.filters import http_filters
@@ -17,6 +19,7 @@ from pilothouse.resolve.view import ListenerKind, ListenerView, ServedPort
 from pilothouse.xds.resource import Resource
 
 MANAGER = "envoy.filters.network.http_connection_manager"
+TCP_PROXY = "envoy.filters.network.tcp_proxy"
 ACCESS_LOG_FORMAT = (
     "[%START_TIME%] "
     '"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" '
@@ -31,24 +34,49 @@ ACCESS_LOG_FORMAT = (
 
 def compile_listener(view: ListenerView) -> Resource:
     """The listener of ``view``, by the recipe of its kind."""
+    fields: Fields = {
+        "name": view.name,
+        "traffic_direction": "INBOUND" if view.kind is ListenerKind.INBOUND else "OUTBOUND",
+        "filter_chains": [{"filters": [network_filter(view)]}],
+        **place(view),
+    }
+    return seal(view.name, listener_pb2.Listener(**fields), view.origins)
+
+
+def place(view: ListenerView) -> Fields:
+    """Where it listens: on an address, or inside Envoy under its name."""
+    if view.kind is ListenerKind.TUNNEL:
+        return {"internal_listener": {}}
+    return {
+        "address": {"socket_address": {"address": view.address, "port_value": view.port}},
+        "max_connections_to_accept_per_socket_event": wrapped(1),
+    }
+
+
+def network_filter(view: ListenerView) -> Fields:
+    """The one network filter of a listener."""
     match view.kind:
-        case ListenerKind.HTTP_PROXY:
+        case ListenerKind.HTTP_PROXY | ListenerKind.TUNNEL:
             manager = http_proxy_manager(view)
         case ListenerKind.INBOUND:
+            if view.served is not None and view.served.tcp:
+                return tcp_proxy(view, view.served.cluster)
             manager = inbound_manager(view)
         case ListenerKind.GATEWAY:
             manager = gateway_manager(view)
+        case ListenerKind.TCP:
+            return tcp_proxy(view, view.cluster)
         case _:
             assert_never(view.kind)
-    message = http_connection_manager_pb2.HttpConnectionManager(**manager)
-    fields: Fields = {
-        "name": view.name,
-        "address": {"socket_address": {"address": view.address, "port_value": view.port}},
-        "traffic_direction": "INBOUND" if view.kind is ListenerKind.INBOUND else "OUTBOUND",
-        "filter_chains": [{"filters": [{"name": MANAGER, "typed_config": any_of(message)}]}],
-        "max_connections_to_accept_per_socket_event": wrapped(1),
-    }
-    return seal(view.name, listener_pb2.Listener(**fields), view.origins)
+    return {"name": MANAGER, "typed_config": any_of(http_connection_manager_pb2.HttpConnectionManager(**manager))}
+
+
+def tcp_proxy(view: ListenerView, cluster: str) -> Fields:
+    """Bytes to ``cluster``. An idle connection stays open, as in Istio: databases keep theirs for hours."""
+    fields: Fields = {"stat_prefix": cluster, "cluster": cluster, "idle_timeout": duration(0)}
+    if view.access_log:
+        fields["access_log"] = [access_log()]
+    return {"name": TCP_PROXY, "typed_config": any_of(tcp_proxy_pb2.TcpProxy(**fields))}
 
 
 def http_proxy_manager(view: ListenerView) -> Fields:
@@ -58,6 +86,22 @@ def http_proxy_manager(view: ListenerView) -> Fields:
         "rds": {"route_config_name": view.table, "config_source": ADS},
         "use_remote_address": wrapped(value=False),
         "http_protocol_options": {"allow_absolute_url": wrapped(value=True)},
+        "http2_protocol_options": {"allow_connect": True},
+        "upgrade_configs": [{"upgrade_type": "websocket"}, {"upgrade_type": "CONNECT"}],
+        "local_reply_config": {"mappers": [unresolved()]},
+    }
+
+
+def unresolved() -> Fields:
+    """The answer where a host outside the mesh has no address, or none that is forwarded to: it names the host."""
+    text = (
+        "pilothouse: %REQ(:AUTHORITY)% is no service of the mesh, and its name does not resolve, or only to addresses "
+        "that are never forwarded to (%RESPONSE_CODE_DETAILS%)\n"
+    )
+    return {
+        "filter": {"response_flag_filter": {"flags": ["DF"]}},
+        "status_code": wrapped(502),
+        "body_format_override": {"text_format_source": {"inline_string": text}},
     }
 
 
@@ -110,7 +154,7 @@ def common_manager(view: ListenerView, direction: str) -> Fields:
     uuid = uuid_pb2.UuidRequestIdConfig(use_request_id_for_trace_sampling=wrapped(value=True))
     fields: Fields = {
         "stat_prefix": f"{direction}_{view.name};",
-        "http_filters": http_filters(),
+        "http_filters": http_filters(view.guard),
         "normalize_path": wrapped(value=True),
         "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
         "proxy_100_continue": True,

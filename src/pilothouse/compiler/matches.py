@@ -8,7 +8,7 @@ from pilothouse.resolve.view import MatchKind, NamedMatch, RequestMatch, TextMat
 
 def route_match(match: RequestMatch) -> Fields:
     """A RouteMatch. Case sensitivity is stated only where a user's match exists, as istiod does."""
-    fields = path_match(match.path)
+    fields: Fields = {"connect_matcher": {}} if match.connect else path_match(match.path)
     if match.conditional:
         fields["case_sensitive"] = {"value": not match.path.ignore_case}
     if match.headers:

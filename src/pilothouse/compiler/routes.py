@@ -14,6 +14,7 @@ from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
 from envoy.extensions.retry.priority.previous_priorities.v3 import previous_priorities_config_pb2
 
 from pilothouse.compiler.matches import route_match
+from pilothouse.compiler.outside import ENABLED, OUTSIDE_GUARD
 from pilothouse.compiler.wire import (
     ADS,
     Fields,
@@ -58,11 +59,19 @@ def compile_virtual_host(view: VirtualHostView) -> Resource:
     message = route_components_pb2.VirtualHost(
         name=name,
         domains=view.domains,
-        routes=[route(r) for r in view.routes],
+        routes=[*([tunnel(view.tunnel)] if view.tunnel else ()), *(route(r) for r in view.routes)],
         include_request_attempt_count=True,
+        typed_per_filter_config={OUTSIDE_GUARD: any_of(ENABLED)} if view.guarded else {},
     )
     origins = tuple(dict.fromkeys((*view.origins, *(o for r in view.routes for o in r.origins))))
     return replace(seal(name, message, origins), parts=tuple(r.origins[0] for r in view.routes))
+
+
+def tunnel(cluster: str) -> Fields:
+    """The route that takes ``CONNECT`` and nothing else, because no comparison of paths matches it."""
+    connect = {"upgrade_type": "CONNECT", "connect_config": {}}
+    action = {"cluster": cluster, "timeout": duration(0), "upgrade_configs": [connect]}
+    return {"name": "connect", "match": {"connect_matcher": {}}, "route": action}
 
 
 def compile_table(table: TableHead) -> Resource:
@@ -130,9 +139,12 @@ def action(view: RouteView) -> Fields:
             return {"route": forward(view.action)}
         case Redirect():
             return {"redirect": redirect(view.action)}
-        case DirectAnswer(status=status, body=body):
+        case DirectAnswer(status=status, body=body, names_host=names_host):
             answer: Fields = {"status": status}
-            if body:
+            if names_host:
+                text = body.decode().replace("%", "%%") + "%REQ(:AUTHORITY)%\n"
+                answer["body_format"] = {"text_format_source": {"inline_string": text}}
+            elif body:
                 answer["body"] = data_source(body)
             return {"direct_response": answer}
     assert_never(view.action)

@@ -59,8 +59,8 @@ def seal_bytes(
 
 
 def length_delimited(field: int, body: bytes) -> bytes:
-    """One item of a length-delimited field (``field`` below 16)."""
-    return bytes((field << 3 | 2,)) + varint(len(body)) + body
+    """One item of a length-delimited field."""
+    return varint(field << 3 | 2) + varint(len(body)) + body
 
 
 def varint(value: int) -> bytes:

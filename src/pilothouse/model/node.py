@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from typing import Final
 
 from pilothouse.model.labels import Labels, labels_of
-from pilothouse.model.proxy import CaptureMode, Proxy, Role
+from pilothouse.model.proxy import CaptureMode, Place, Proxy, Role, TcpBind
 from pilothouse.model.service import Locality
 
 MOST_ID_CHARACTERS: Final = 1024
 MOST_LABELS: Final = 256
+MOST_BINDS: Final = 64
 NOWHERE: Final = Locality()
 
 _REGION, _ZONE, _SUBZONE = "topology.kubernetes.io/region", "topology.kubernetes.io/zone", "topology.istio.io/subzone"
@@ -45,6 +46,9 @@ def decode_node(
         http_proxy_port=_port(metadata, "HTTP_PROXY_PORT"),
         envoy_version=user_agent_version,
         network=_text(metadata, "NETWORK"),
+        tcp=_binds(metadata),
+        tunnels=_text(metadata, "PILOTHOUSE_TUNNELS") == "true",
+        guarded=tuple(_place(text, "PILOTHOUSE_GUARDED") for text in _list(metadata, "PILOTHOUSE_GUARDED")),
     )
 
 
@@ -114,6 +118,39 @@ def _ip(metadata: Mapping[str, object], key: str, default: str) -> str:
         return str(ipaddress.ip_address(value)) if value else default
     except ValueError:
         raise ValueError(f"metadata {key}: {value!r} is not an IP address") from None
+
+
+def _list(metadata: Mapping[str, object], key: str) -> list[str]:
+    """The parts of a text with commas."""
+    parts = [part.strip() for part in _text(metadata, key).split(",") if part.strip()]
+    if len(parts) > MOST_BINDS:
+        raise ValueError(f"metadata {key}: more than {MOST_BINDS} entries")
+    return parts
+
+
+def _binds(metadata: Mapping[str, object]) -> tuple[TcpBind, ...]:
+    """The TCP listeners that the agent asks for: ``HOST:PORT=IP:PORT``, with commas between."""
+    key = "PILOTHOUSE_TCP"
+    found: dict[Place, TcpBind] = {}
+    for text in _list(metadata, key):
+        service, _, local = text.partition("=")
+        host, _, port = service.rpartition(":")
+        at = _place(local, key)
+        if not host or not ipaddress.ip_address(at.address).is_loopback:
+            raise ValueError(f"metadata {key}: {text!r} is not HOST:PORT=IP:PORT with an IP on loopback")
+        if at in found:
+            raise ValueError(f"metadata {key}: {at} is asked for twice")
+        found[at] = TcpBind(host.lower(), _port({key: port}, key), at)
+    return tuple(sorted(found.values()))
+
+
+def _place(text: str, key: str) -> Place:
+    """``IP:PORT`` or ``[IPV6]:PORT``."""
+    address, _, port = text.rpartition(":")
+    try:
+        return Place(str(ipaddress.ip_address(address.strip("[]"))), _port({key: port}, key))
+    except ValueError:
+        raise ValueError(f"metadata {key}: {text!r} is not IP:PORT") from None
 
 
 def _port(metadata: Mapping[str, object], key: str) -> int:

@@ -55,12 +55,35 @@ class Workload(msgspec.Struct, frozen=True):
     weight: int = 1
 
 
+class Place(msgspec.Struct, frozen=True, order=True):
+    """An IP address and a port."""
+
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+class TcpBind(msgspec.Struct, frozen=True, order=True):
+    """A loopback listener that the app asked for: connections to ``at`` go to that port of the service ``host``."""
+
+    host: str
+    port: int
+    at: Place
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}={self.at}"
+
+
 class Proxy(msgspec.Struct, frozen=True):
     """A proxy that opened a stream.
 
     ``id`` is the whole node id (``sidecar~IP~NAME.NAMESPACE~DOMAIN``). ``http_proxy_address`` and
     ``http_proxy_port`` say where the app's HTTP proxy port listens (0: none). ``bind_address`` is where inbound
-    listeners are bound in capture mode NONE.
+    listeners are bound in capture mode NONE. ``tcp`` are the listeners for TCP services that the app asked for.
+    ``tunnels`` tells whether this Envoy was started so that it can have internal listeners, which ``CONNECT`` needs.
+    ``guarded`` are places that the app must not reach through its proxy port: Envoy's admin, the control plane.
     """
 
     id: str
@@ -76,3 +99,6 @@ class Proxy(msgspec.Struct, frozen=True):
     http_proxy_port: int = 0
     envoy_version: str = ""
     network: str = ""
+    tcp: tuple[TcpBind, ...] = ()
+    tunnels: bool = False
+    guarded: tuple[Place, ...] = ()

@@ -6,6 +6,7 @@ dropped cleanly and order of arrival cannot matter. Nothing here judges a value:
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Protocol as TypingProtocol
 from typing import TypeAlias
 
@@ -64,6 +65,13 @@ class WorkloadDelta(msgspec.Struct, frozen=True):
 Delta: TypeAlias = ServiceDelta | ConfigDelta | WorkloadDelta
 
 
+class OutboundPolicy(StrEnum):
+    """What becomes of requests to hosts that the mesh does not know (MeshConfig's ``outboundTrafficPolicy.mode``)."""
+
+    ALLOW_ANY = "ALLOW_ANY"
+    REGISTRY_ONLY = "REGISTRY_ONLY"
+
+
 @dataclass(frozen=True, slots=True)
 class MeshSettings:
     """What the operator sets for the whole mesh and ``resolve`` consults. Read once at the edge."""
@@ -72,6 +80,7 @@ class MeshSettings:
     trust_domain: str = "cluster.local"
     access_log: bool = True
     connect_timeout_ms: int = 10_000
+    outbound: OutboundPolicy = OutboundPolicy.ALLOW_ANY
 
 
 @dataclass(frozen=True, slots=True)

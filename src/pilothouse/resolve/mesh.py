@@ -15,13 +15,14 @@ from pilothouse.config.serviceentry import ServiceEntry
 from pilothouse.kit.memo import IdentityMemo, reuse_tuple
 from pilothouse.kit.problem import Problem
 from pilothouse.model.labels import Labels, labels_of
-from pilothouse.model.proxy import Proxy, Role, Workload
-from pilothouse.model.world import MeshSettings, World
-from pilothouse.resolve.callees import Callee, Callees
+from pilothouse.model.proxy import Proxy, Role, TcpBind, Workload
+from pilothouse.model.world import MeshSettings, OutboundPolicy, World
+from pilothouse.resolve.callees import Callee, Callees, cluster_name
 from pilothouse.resolve.classify import ANY_NAMESPACE, Consulted, ProxyClass, classify
 from pilothouse.resolve.gateways import Edge, GatewayRouting, gateway_listeners, selected_edges
-from pilothouse.resolve.inbound import NOTHING_SERVED, inbound_view, sidecar_listeners
+from pilothouse.resolve.inbound import NOTHING_SERVED, ProxyPort, inbound_view, proxy_port, sidecar_listeners
 from pilothouse.resolve.matching import MESH, Vantage
+from pilothouse.resolve.outside import OutsideGuard, outside_guard
 from pilothouse.resolve.routing import RoutingRule, RoutingRules, full_name, mesh_routing
 from pilothouse.resolve.rules import RuleIndex, RuleMerge
 from pilothouse.resolve.services import MeshService, ServiceIndex, ServiceMerge
@@ -35,7 +36,7 @@ from pilothouse.resolve.view import (
     RouteTable,
     VirtualHostView,
 )
-from pilothouse.resolve.virtualhosts import proxy_table
+from pilothouse.resolve.virtualhosts import Reach, proxy_table
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +66,8 @@ class Resolver:
     _callees: Callees = field(default_factory=Callees)
     _hosts: IdentityMemo[VirtualHostView] = field(default_factory=IdentityMemo)
     _own: IdentityMemo[OwnView] = field(default_factory=IdentityMemo)
+    _guards: IdentityMemo[OutsideGuard] = field(default_factory=IdentityMemo)
+    _ports: IdentityMemo[ProxyPort] = field(default_factory=IdentityMemo)
     _findings: IdentityMemo[tuple[Problem, ...]] = field(default_factory=IdentityMemo)
     _inbound: IdentityMemo[InboundView] = field(default_factory=IdentityMemo)
     _classes: dict[ProxyClass, "ClassView"] = field(default_factory=dict)
@@ -99,7 +102,7 @@ class Resolver:
             routing=routing,
             gateways=gateways,
             workloads=world.workloads,
-            consulted=consulted_by_role(services, objects),
+            consulted=consulted_by_role(services, objects, world.settings),
             problems=(*services.problems, *rules.problems, *findings),
         )
         self._sweep()
@@ -110,6 +113,8 @@ class Resolver:
         self._callees.sweep()
         self._hosts.sweep()
         self._own.sweep()
+        self._guards.sweep()
+        self._ports.sweep()
         self._inbound.sweep()
         self._classes = {key: view.stale() for key, view in self._classes.items() if not view.unused}
 
@@ -121,20 +126,24 @@ class Resolver:
             known = self._classes[cls] = self._class_view(mesh, cls, known)
         workload = mesh.workloads.get(proxy.workload_id)
         inbound = self._inbound_of(workload) if proxy.role is Role.SIDECAR else NOTHING_SERVED
-        own = self._own.get(proxy.id, self._own_view, proxy, workload, inbound, known.listeners, mesh.settings)
-        return ProxyView(known.outbound, inbound, own)
-
-    def _own_view(
-        self,
-        proxy: Proxy,
-        workload: Workload | None,
-        inbound: InboundView,
-        listeners: tuple[ListenerView, ...],
-        settings: MeshSettings,
-    ) -> OwnView:
         if proxy.role is Role.GATEWAY:
-            return OwnView(listeners)
-        return OwnView(sidecar_listeners(proxy, workload, inbound, access_log=settings.access_log))
+            return ProxyView(known.outbound, inbound, self._own.get(proxy.id, OwnView, known.listeners))
+        port, tcp = self._port_of(proxy, cls, mesh.settings), known.tcp_targets(proxy)
+
+        def own_view(*_: object) -> OwnView:
+            return OwnView(sidecar_listeners(proxy, workload, inbound, port, tcp))
+
+        return ProxyView(
+            known.outbound, inbound, self._own.get((proxy.id, tcp), own_view, proxy, workload, inbound, port)
+        )
+
+    def _port_of(self, proxy: Proxy, cls: ProxyClass, settings: MeshSettings) -> ProxyPort:
+        guard = self._guards.get(proxy.id, outside_guard, proxy) if cls.outside else None
+
+        def decided() -> ProxyPort:
+            return proxy_port(guard, tunnels=cls.tunnels, access_log=settings.access_log)
+
+        return self._ports.get((guard, cls.tunnels, settings.access_log), decided)
 
     def _inbound_of(self, workload: Workload | None) -> InboundView:
         if workload is None:
@@ -149,15 +158,17 @@ class Resolver:
             edges = selected_edges(mesh.gateways, cls.matched)
             routing = GatewayRouting(mesh.routing, callees, cls.namespace, cls.matched, self._hosts)
             tables = tuple(routing.table(edge) for edge in edges)
+            reach = Reach(tunnels=False, outside=False)
             listeners = self._edge_listeners(edges, mesh, last)
         else:
-            tables = (self._proxy_table(mesh, cls, callees),)
+            reach = Reach(tunnels=cls.tunnels, outside=cls.outside)
+            tables = (self._proxy_table(mesh, cls, callees, reach),)
             listeners = ()
         clusters = tuple(cluster for callee in callees.values() for cluster in callee.clusters)
         assignments: tuple[AssignmentView, ...] = tuple(
             a for found, callee in seen.values() for a in self._callees.resolve_assignments(callee, found.endpoints)
         )
-        outbound = OutboundView(clusters, assignments, tables)
+        outbound = OutboundView(clusters, assignments, tables, reach.built_in)
         return ClassView(mesh, reuse_outbound(last, outbound), listeners)
 
     def _visible(self, mesh: MeshSnapshot, namespace: str) -> dict[str, tuple[MeshService, Callee]]:
@@ -170,11 +181,13 @@ class Resolver:
                 seen[host] = (found, self._callees.resolve_callee(found, rule))
         return seen
 
-    def _proxy_table(self, mesh: MeshSnapshot, cls: ProxyClass, callees: Mapping[str, Callee]) -> RouteTable:
+    def _proxy_table(
+        self, mesh: MeshSnapshot, cls: ProxyClass, callees: Mapping[str, Callee], reach: Reach
+    ) -> RouteTable:
         def vantage_of(port: int) -> Vantage:
             return Vantage(cls.namespace, cls.matched, frozenset((MESH,)), port)
 
-        return proxy_table(callees, mesh_routing(mesh.routing, cls.namespace), vantage_of, self._hosts)
+        return proxy_table(callees, mesh_routing(mesh.routing, cls.namespace), vantage_of, self._hosts, reach)
 
     def _edge_listeners(
         self, edges: tuple[Edge, ...], mesh: MeshSnapshot, last: "ClassView | None"
@@ -192,6 +205,14 @@ class ClassView:
     listeners: tuple[ListenerView, ...]
     unused: bool = False
 
+    def tcp_targets(self, proxy: Proxy) -> tuple[tuple[TcpBind, str], ...]:
+        """The TCP listeners that ``proxy`` asks for, each with its cluster; without those that have none (yet)."""
+        if not proxy.tcp:
+            return ()
+        known = {cluster.name for cluster in self.outbound.clusters}
+        targets = ((bind, cluster_name(bind.port, "", bind.host)) for bind in proxy.tcp)
+        return tuple((bind, cluster) for bind, cluster in targets if cluster in known)
+
     def stale(self) -> "ClassView":
         """The same, due to be made anew; forgotten if it is stale already."""
         return ClassView(None, self.outbound, self.listeners, unused=self.mesh is None)
@@ -206,9 +227,10 @@ def reuse_outbound(last: ClassView | None, new: OutboundView) -> OutboundView:
     tables = reuse_tuple(old.tables, tuple(reuse_table(known.get(t.head), t) for t in new.tables))
     clusters = reuse_tuple(old.clusters, new.clusters)
     assignments = reuse_tuple(old.assignments, new.assignments)
-    if tables is old.tables and clusters is old.clusters and assignments is old.assignments:
+    same = tables is old.tables and clusters is old.clusters and assignments is old.assignments
+    if same and old.built_in == new.built_in:
         return old
-    return OutboundView(clusters, assignments, tables)
+    return OutboundView(clusters, assignments, tables, new.built_in)
 
 
 def reuse_table(old: RouteTable | None, new: RouteTable) -> RouteTable:
@@ -229,8 +251,10 @@ def ordered_objects(world: World) -> tuple[ConfigObject, ...]:
     return tuple(sorted(found.values(), key=lambda o: (o.created, o.key.name, o.key.namespace, o.key.kind)))
 
 
-def consulted_by_role(services: ServiceIndex, objects: Iterable[ConfigObject]) -> dict[Role, Consulted]:
-    """What tells classes apart: sourceLabels and namespaces, and for gateways the selectors of Gateways."""
+def consulted_by_role(
+    services: ServiceIndex, objects: Iterable[ConfigObject], settings: MeshSettings
+) -> dict[Role, Consulted]:
+    """What tells classes apart: sourceLabels, namespaces and policy, and for gateways the selectors of Gateways."""
     source_labels: set[Labels] = set()
     gateway_selectors: set[Labels] = set()
     namespaces = set(namespaces_of_services(services))
@@ -249,7 +273,9 @@ def consulted_by_role(services: ServiceIndex, objects: Iterable[ConfigObject]) -
                 namespaces.add(match.source_namespace)
     known = frozenset(namespaces - {ANY_NAMESPACE})
     return {
-        Role.SIDECAR: Consulted(tuple(sorted(source_labels - {()})), known),
+        Role.SIDECAR: Consulted(
+            tuple(sorted(source_labels - {()})), known, outside=settings.outbound is OutboundPolicy.ALLOW_ANY
+        ),
         Role.GATEWAY: Consulted(tuple(sorted(gateway_selectors | (source_labels - {()}))), known),
     }
 

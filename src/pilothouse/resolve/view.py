@@ -11,9 +11,10 @@ from typing import Final, TypeAlias
 from pilothouse.kit.origin import Origin
 from pilothouse.model.labels import Labels
 from pilothouse.model.service import Endpoint
+from pilothouse.resolve.outside import BuiltInCluster, OutsideGuard
 from pilothouse.resolve.policy import HashKey, TrafficPolicy
 
-BLACK_HOLE: Final = "BlackHoleCluster"
+BLACK_HOLE: Final[str] = BuiltInCluster.BLACK_HOLE.value
 """The cluster that never has an endpoint (Istio's name). Every proxy holds it."""
 
 
@@ -88,18 +89,22 @@ ANY_PATH = TextMatch(MatchKind.PREFIX, "/")
 
 @dataclass(frozen=True, slots=True)
 class RequestMatch:
-    """What a request must look like. All parts must hold. ``conditional`` is false only for a route without a match."""
+    """What a request must look like. All parts must hold. ``conditional`` is false only for a route without a match.
+
+    ``connect``: the request is a ``CONNECT``, which has no path and which no comparison of paths matches.
+    """
 
     path: TextMatch = ANY_PATH
     headers: tuple[NamedMatch, ...] = ()
     query: tuple[NamedMatch, ...] = ()
     conditional: bool = False
+    connect: bool = False
 
     @property
     def catches_all(self) -> bool:
         """Whether every request matches, so that routes after it are unreachable."""
         whole = self.path == ANY_PATH or (self.path.kind is MatchKind.REGEX and self.path.value == ".*")
-        return whole and not self.headers and not self.query
+        return whole and not self.connect and not self.headers and not self.query
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +177,11 @@ class Redirect:
 
 @dataclass(frozen=True, slots=True)
 class DirectAnswer:
-    """Answer at once with a fixed status and body."""
+    """Answer at once with a fixed status and body. ``names_host`` adds the request's authority and a full stop."""
 
     status: int
     body: bytes = b""
+    names_host: bool = False
 
 
 Action: TypeAlias = Forward | Redirect | DirectAnswer
@@ -223,13 +229,19 @@ class RouteView:
 
 @dataclass(frozen=True, slots=True)
 class VirtualHostView:
-    """One virtual host: a resource of its own on delta streams. Domains are unique within ``table``."""
+    """One virtual host: a resource of its own on delta streams. Domains are unique within ``table``.
+
+    ``tunnel`` is the cluster that ``CONNECT`` requests are tunnelled to ("": they are not served).
+    ``guarded`` subjects its requests to the guard of the proxy's listener (``ListenerView.guard``).
+    """
 
     table: str
     name: str
     domains: tuple[str, ...]
     routes: tuple[RouteView, ...]
     origins: tuple[Origin, ...]
+    tunnel: str = ""
+    guarded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +263,10 @@ class RouteTable:
 
 @dataclass(frozen=True, slots=True)
 class ServedPort:
-    """One port that a workload serves: the inbound cluster and its route. ``host`` is the service."""
+    """One port that a workload serves: the inbound cluster and its route. ``host`` is the service.
+
+    ``tcp``: the port's bytes are passed on unread.
+    """
 
     service_port: int
     host: str
@@ -260,6 +275,7 @@ class ServedPort:
     app_port: int
     http2: bool
     origins: tuple[Origin, ...]
+    tcp: bool = False
 
     @property
     def cluster(self) -> str:
@@ -274,6 +290,7 @@ class OutboundView:
     clusters: tuple[ClusterView, ...]
     assignments: tuple[AssignmentView, ...]
     tables: tuple[RouteTable, ...]
+    built_in: tuple[BuiltInCluster, ...] = (BuiltInCluster.BLACK_HOLE,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +304,8 @@ class ListenerKind(StrEnum):
     """Which recipe makes a listener."""
 
     HTTP_PROXY = "http-proxy"
+    TUNNEL = "tunnel"
+    TCP = "tcp"
     INBOUND = "inbound"
     GATEWAY = "gateway"
 
@@ -295,7 +314,9 @@ class ListenerKind(StrEnum):
 class ListenerView:
     """One listener: the own part, because only this proxy's addresses and ports decide it.
 
-    ``table`` names the route configuration (HTTP_PROXY and GATEWAY); ``served`` is the inbound port (INBOUND).
+    ``table`` names the route configuration (HTTP_PROXY, TUNNEL and GATEWAY); ``served`` is the inbound port (INBOUND);
+    ``cluster`` is where connections go (TCP). TUNNEL is internal: it has a name, and no address and port.
+    ``guard`` is there where requests may leave the mesh.
     """
 
     kind: ListenerKind
@@ -305,10 +326,14 @@ class ListenerView:
     table: str = ""
     served: ServedPort | None = None
     access_log: bool = True
+    cluster: str = ""
+    guard: OutsideGuard | None = None
 
     @property
     def name(self) -> str:
-        """Istio's name: ``ADDRESS_PORT``."""
+        """Istio's name: ``ADDRESS_PORT``; that of the tunnel is its cluster's."""
+        if self.kind is ListenerKind.TUNNEL:
+            return BuiltInCluster.TUNNEL.value
         return f"{self.address}_{self.port}"
 
 

@@ -52,7 +52,8 @@ class ProxyStatus(msgspec.Struct, frozen=True):
     """One proxy. ``connected_since`` is None for one that only its agent reports: its Envoy has no stream.
 
     ``streams`` counts open streams: two while an Envoy restarts hot; the newest is shown. ``agent`` is None for a
-    proxy without an agent of ours.
+    proxy without an agent of ours. ``tcp`` are the listeners that the agent asked for, ``HOST:PORT=IP:PORT``, with why
+    where there is none.
     """
 
     id: str
@@ -66,6 +67,7 @@ class ProxyStatus(msgspec.Struct, frozen=True):
     streams: int
     types: tuple[TypeState, ...] = ()
     agent: AgentState | None = None
+    tcp: tuple[str, ...] = ()
 
 
 class SuspectState(msgspec.Struct, frozen=True):

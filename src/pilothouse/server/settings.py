@@ -7,6 +7,7 @@ descriptions are the source of the reference page. Holds values only: it opens n
 import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final, get_args, get_origin, get_type_hints
 
@@ -14,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from pilothouse.kit.errors import SettingsError
-from pilothouse.model.world import MeshSettings
+from pilothouse.model.world import MeshSettings, OutboundPolicy
 
 DURATION: Final = {"duration": True}
 """Marks a number of seconds that may also be written as a duration: ``100ms``, ``1.5s``, ``2m``."""
@@ -125,6 +126,18 @@ class SourcesSettings(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     files: Annotated[FilesSettings, Meta(description="The configuration folder.")] = FilesSettings()
 
 
+class OutboundTrafficPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What becomes of requests to hosts that no service has."""
+
+    mode: Annotated[
+        OutboundPolicy,
+        Meta(
+            description="ALLOW_ANY: the sidecar resolves the name and forwards, never to loopback, link-local or "
+            "metadata addresses, and only from proxy ports on loopback. REGISTRY_ONLY: a 502 that names the host."
+        ),
+    ] = OutboundPolicy.ALLOW_ANY
+
+
 class MeshSection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
     """What holds for the whole mesh. The words and their spelling are those of Istio's MeshConfig."""
 
@@ -144,6 +157,9 @@ class MeshSection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
             extra=DURATION,
         ),
     ] = 10.0
+    outbound_traffic_policy: Annotated[
+        OutboundTrafficPolicy, Meta(description="What becomes of requests to hosts that no service has.")
+    ] = OutboundTrafficPolicy()
 
     def values(self) -> MeshSettings:
         """The same as ``resolve`` reads it."""
@@ -152,6 +168,7 @@ class MeshSection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
             trust_domain=self.trust_domain,
             access_log=self.access_log,
             connect_timeout_ms=round(self.connect_timeout * 1000),
+            outbound=self.outbound_traffic_policy.mode,
         )
 
 
@@ -237,6 +254,8 @@ def type_name(kind: object, meta: Meta) -> str:
     """What a person is told to write."""
     if meta.extra == DURATION:
         return "duration"
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return " or ".join(kind)
     if get_origin(kind) is tuple:
         return "list of text"
     return {bool: "true or false", float: "number", int: "number", str: "text"}.get(

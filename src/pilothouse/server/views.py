@@ -16,7 +16,7 @@ from pilothouse.aio.clock import Clock
 from pilothouse.config.kinds import KINDS
 from pilothouse.config.objects import ConfigObject
 from pilothouse.model.node import decode_node
-from pilothouse.model.proxy import Role
+from pilothouse.model.proxy import Role, TcpBind
 from pilothouse.model.service import Endpoint, Resolution, Service
 from pilothouse.registry.directory import SOURCE as EMBEDDED
 from pilothouse.registry.leases import Suspect
@@ -35,7 +35,7 @@ from pilothouse.server.readmodel import (
 )
 from pilothouse.server.stream import XdsStream
 from pilothouse.xds.protocol import SyncState
-from pilothouse.xds.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SHORT_NAMES, Resource
+from pilothouse.xds.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SHORT_NAMES, Resource, Snapshot
 
 _RESOLUTIONS: Final = {
     Resolution.STATIC: 0,
@@ -119,7 +119,14 @@ def _connected(
         streams=streams,
         types=tuple(show_type(status, wall_offset, stream.connected_at) for status in stream.status()),
         agent=_agent(report),
+        tcp=tuple(show_bind(bind, stream.offered) for bind in proxy.tcp),
     )
+
+
+def show_bind(bind: TcpBind, snapshot: Snapshot | None) -> str:
+    """A TCP listener that the agent asked for, with why the proxy has none."""
+    held = snapshot is not None and snapshot.find(LISTENER, f"{bind.at.address}_{bind.at.port}") is not None
+    return str(bind) if held else f"{bind} (no such service and port)"
 
 
 def _unconnected(report: AgentReport) -> ProxyStatus:

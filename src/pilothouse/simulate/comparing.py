@@ -99,6 +99,10 @@ def matches_path(match: route_components_pb2.RouteMatch, request: Request) -> bo
     """Whether the path is the one asked for. Regular expressions have their own flags for case."""
     path = request.bare_path
     kind = match.WhichOneof("path_specifier")
+    if (kind == "connect_matcher") != (request.method == "CONNECT"):
+        return False
+    if kind == "connect_matcher":
+        return True
     if kind == "safe_regex":
         return matches_regex(match.safe_regex.regex, path)
     if kind not in ("prefix", "path"):
@@ -121,4 +125,6 @@ def matches_route(match: route_components_pb2.RouteMatch, request: Request) -> b
     )
 
 
-_KNOWN: Final = frozenset(("prefix", "path", "safe_regex", "case_sensitive", "headers", "query_parameters"))
+_KNOWN: Final = frozenset(
+    ("prefix", "path", "safe_regex", "connect_matcher", "case_sensitive", "headers", "query_parameters")
+)

@@ -34,6 +34,7 @@ from pilothouse.simulate.verdict import (
 from pilothouse.xds.resource import CLUSTER, ENDPOINT, Snapshot
 
 _FAULT: Final = "envoy.filters.http.fault"
+_FORWARD_PROXY: Final = "envoy.clusters.dynamic_forward_proxy"
 _STATUS: Final = {
     route_components_pb2.RedirectAction.MOVED_PERMANENTLY: 301,
     route_components_pb2.RedirectAction.FOUND: 302,
@@ -61,11 +62,18 @@ def decide(snapshot: Snapshot, route: route_components_pb2.Route, request: Reque
         status = _STATUS[route.redirect.response_code]
         return Redirected(status, location(route, request)), ()
     if kind == "direct_response":
-        body = route.direct_response.body
-        return Answered(route.direct_response.status, body.inline_bytes or body.inline_string.encode()), ()
+        return Answered(route.direct_response.status, body_of(route.direct_response, request)), ()
     if kind != "route":
         raise CannotTell(f"a route with the action {kind}")
     return forward(snapshot, route, request)
+
+
+def body_of(answer: route_components_pb2.DirectResponseAction, request: Request) -> bytes:
+    """The body of a direct answer: as written, or with the request's authority in it."""
+    if answer.HasField("body_format"):
+        text: str = answer.body_format.text_format_source.inline_string
+        return text.replace("%REQ(:AUTHORITY)%", request.authority).replace("%%", "%").encode()
+    return answer.body.inline_bytes or answer.body.inline_string.encode()
 
 
 def forward(
@@ -117,6 +125,8 @@ def target_of(snapshot: Snapshot, name: str) -> Target:
     if found is None:
         return NoCluster(name)
     cluster = cluster_pb2.Cluster.FromString(found.body)
+    if cluster.cluster_type.name == _FORWARD_PROXY:
+        return Reached(name, ("wherever the host's name resolves to",))
     assignment = cluster.load_assignment
     if cluster.type == cluster_pb2.Cluster.EDS:
         resource = snapshot.find(ENDPOINT, cluster.eds_cluster_config.service_name or name)
@@ -132,8 +142,10 @@ def receiving(assignment: endpoint_pb2.ClusterLoadAssignment) -> Iterator[str]:
     for locality in assignment.endpoints:
         for one in locality.lb_endpoints:
             if one.health_status in _RECEIVING:
-                socket = one.endpoint.address.socket_address
-                yield f"{socket.address}:{socket.port_value}"
+                address = one.endpoint.address
+                socket = address.socket_address
+                inside = address.envoy_internal_address.server_listener_name
+                yield f"the listener {inside}" if inside else f"{socket.address}:{socket.port_value}"
 
 
 def retries_of(action: route_components_pb2.RouteAction) -> Retries | None:

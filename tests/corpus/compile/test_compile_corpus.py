@@ -1,8 +1,9 @@
 """Each folder beside this file is a case: what Istio's objects become for given services and proxies, reviewed as text.
 
 ``input.yaml`` holds the objects. ``services.yaml`` says which services and proxies there are (``reviews`` with v1 and
-v2, and the sidecar of ``productpage``, unless said otherwise). ``expect/`` holds the resources with their origins, and
-the Problems. ``requests.txt`` holds requests and what becomes of them. ``--update`` rewrites both.
+v2, and the sidecar of ``productpage``, unless said otherwise), and the outbound policy. ``expect/`` holds the resources
+with their origins, and the Problems. ``requests.txt`` holds requests and what becomes of them. ``--update`` rewrites
+both.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,12 +18,14 @@ from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_components_pb2, route_pb2
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
+from msgspec import structs
 
 from pilothouse.compiler.mesh import MeshCompiler
 from pilothouse.kit.problem import Problem
-from pilothouse.model.proxy import Proxy, Role
+from pilothouse.model.node import decode_node
+from pilothouse.model.proxy import Proxy, Role, Workload
 from pilothouse.model.service import Port, protocol_of
-from pilothouse.model.world import WorkloadDelta, World, fold
+from pilothouse.model.world import MeshSettings, OutboundPolicy, WorkloadDelta, World, fold
 from pilothouse.simulate.request import request_for
 from pilothouse.xds.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, VIRTUAL_HOST, Snapshot
 from tests.worlds import (
@@ -67,10 +70,9 @@ class Case:
         objects = objects_of((self.folder / "input.yaml").read_text())
         services = services_of(*map(service_of, self.told["services"]))
         served = (w for w in self.told.get("workloads", ()))
-        workloads = WorkloadDelta(
-            tuple(a_workload(w["name"], *((p["host"], p["port"]) for p in w["serves"])) for w in served)
-        )
-        return fold(World(), (*services, objects, workloads))
+        workloads = WorkloadDelta(tuple(workload_of(w) for w in served))
+        settings = MeshSettings(outbound=OutboundPolicy(self.told.get("outbound", "ALLOW_ANY")))
+        return fold(World(settings=settings), (*services, objects, workloads))
 
     def compiled(self) -> tuple[dict[str, Snapshot], list[str]]:
         """The snapshot of each proxy, and all Problems in brief: their texts have a corpus of their own."""
@@ -95,10 +97,28 @@ def service_of(told: dict[str, Any]) -> ServiceBuilder:
     return service.with_endpoints(*told.get("endpoints", ()))
 
 
+def workload_of(told: dict[str, Any]) -> Workload:
+    made = a_workload(told["name"], *((p["host"], p["port"]) for p in told["serves"]))
+    protocols = (protocol_of(p.get("protocol", "HTTP")) for p in told["serves"])
+    ports = tuple(
+        structs.replace(port, protocol=protocol) for port, protocol in zip(made.ports, protocols, strict=True)
+    )
+    return structs.replace(made, ports=ports)
+
+
 def proxy_of(told: dict[str, Any]) -> tuple[str, Proxy]:
+    """A proxy: ``tcp`` and ``guarded`` are what its agent announces, ``bind`` and ``address`` where it listens."""
     name = told.get("sidecar") or told["gateway"]
     made = a_sidecar if "sidecar" in told else a_gateway
-    return name, made(name, told.get("namespace", "default"), **told.get("labels", {}))
+    proxy = made(name, told.get("namespace", "default"), **told.get("labels", {}))
+    announced = decode_node(proxy.id, {key: told[key] for key in told if key.startswith("PILOTHOUSE_")})
+    return name, structs.replace(
+        proxy,
+        tcp=announced.tcp,
+        guarded=announced.guarded,
+        address=told.get("address", proxy.address),
+        http_proxy_address=told.get("bind", proxy.http_proxy_address),
+    )
 
 
 def shown(snapshot: Snapshot, kinds: tuple[tuple[str, type[Message]], ...]) -> list[dict[str, Any]]:

@@ -130,9 +130,9 @@ def test_wide_adds_memory_restarts_versions_and_the_control_plane() -> None:
         "Control plane 127.0.0.1:15014, version 0.1.0, running for 1m, ready; "
         "4 services, 6 endpoints, 6 workloads (0 suspect), 2 configuration objects"
     )
-    assert lines[2].split()[-8:] == ["VERSION", "CONNECTED", "RESTARTS", "RSS", "PSS", "AGENT", "RSS", "ADMIN"]
-    assert lines[3].split()[-10:] == (
-        ["1.40.0", "2h", "1", "64.5", "MiB", "17.6", "MiB", "50.0", "MiB", "127.44.0.3:15000"]
+    assert lines[2].split()[-9:] == ["VERSION", "CONNECTED", "RESTARTS", "RSS", "PSS", "AGENT", "RSS", "ADMIN", "TCP"]
+    assert lines[3].split()[-11:] == (
+        ["1.40.0", "2h", "1", "64.5", "MiB", "17.6", "MiB", "50.0", "MiB", "127.44.0.3:15000", "-"]
     )
 
 
