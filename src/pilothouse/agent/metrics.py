@@ -27,7 +27,6 @@ class Snapshot:
     envoy: EnvoyState
     app: Health
     registration: RegistrationStatus
-    lost_log_bytes: int = 0
     leaving: str = ""
 
 
@@ -41,7 +40,7 @@ class AgentMetrics:
             for name, text in (
                 ("envoy_live", "1 while Envoy runs and answers."),
                 ("envoy_ready", "1 while Envoy has its configuration and its listeners."),
-                ("envoy_starts", "Starts of Envoy by this agent."),
+                ("envoy_starts", "Starts of Envoy by its holder."),
                 ("envoy_resident_bytes", "Envoy's resident memory."),
                 ("envoy_proportional_bytes", "Envoy's memory with shared pages divided among their users."),
                 ("resident_bytes", "The agent's own resident memory."),
@@ -74,7 +73,7 @@ class AgentMetrics:
             "app_healthy": now.app.healthy,
             "registered": now.registration.standing is Standing.REGISTERED,
             "registrations": now.registration.accepted,
-            "lost_log_bytes": now.lost_log_bytes,
+            "lost_log_bytes": now.process.lost_log_bytes,
         }
         for name, value in values.items():
             self._gauges[name].set(value)

@@ -74,6 +74,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     HTTP proxy port, status and readiness. ``http_proxy_port`` 0 means no proxy port. ``state_dir`` is created with
     mode 0700 and holds the bootstrap; logs go to ``log_dir``, or to ``state_dir/logs``. ``envoy_binary`` overrides
     where Envoy is looked for. ``drain_seconds`` bounds how long requests in flight may take on the way out.
+    ``owner_pid`` is a process with which Envoy ends, because Envoy does not end with its agent; 0 for none.
     """
 
     name: str
@@ -107,6 +108,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     health: HealthCheck = HealthCheck()
     drain_seconds: float = 5.0
     app_metrics_url: str = ""
+    owner_pid: int = 0
 
     def __repr__(self) -> str:
         return f"AgentSettings(node={self.node_id!r}, discovery={self.discovery})"
@@ -231,11 +233,17 @@ def port_mistakes(settings: AgentSettings) -> Iterator[str]:
 
 def uses_of(settings: AgentSettings) -> tuple[tuple[str, Listen], ...]:
     """Everything that this agent and its Envoy bind, with what it is for. A gateway's own ports come by xDS."""
-    fixed = (
-        ("Envoy's admin interface", settings.admin),
-        ("status and metrics", settings.status),
-        ("readiness", settings.readiness),
-    )
+    return (*own_uses_of(settings), *envoy_uses_of(settings))
+
+
+def own_uses_of(settings: AgentSettings) -> tuple[tuple[str, Listen], ...]:
+    """What the agent itself binds."""
+    return (("status and metrics", settings.status), ("readiness", settings.readiness))
+
+
+def envoy_uses_of(settings: AgentSettings) -> tuple[tuple[str, Listen], ...]:
+    """What its Envoy binds: still bound where a running Envoy is adopted."""
+    fixed = (("Envoy's admin interface", settings.admin),)
     proxy = () if settings.http_proxy is None else (("the app's HTTP proxy port", settings.http_proxy),)
     inbound = tuple(
         (f"inbound traffic of {mapping.service}", Listen(settings.address, mapping.inbound_port))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from pilothouse.cli.log_format import LogFormat, LogFormatOption
+from pilothouse.demo.leftovers import OWNER_VARIABLE
 
 if TYPE_CHECKING:
     from pilothouse.agent.settings import AgentSettings, HealthCheck, PortMapping
@@ -78,6 +79,9 @@ class AgentOptions:
         str, typer.Option(metavar="URL", help="The app's Prometheus metrics, merged into the agent's.")
     ] = ""
     domain: Annotated[str, typer.Option(help="The suffix of service names; as the control plane's.")] = "service.mesh"
+    owner_pid: Annotated[
+        int, typer.Option(envvar=OWNER_VARIABLE, hidden=True, help="A process with which Envoy ends. 0: none.")
+    ] = 0
     log_format: LogFormatOption = LogFormat.CONSOLE
 
 
@@ -120,6 +124,7 @@ def decode_agent(options: AgentOptions) -> "AgentSettings":
         health=decode_health(options.health, mistakes),
         drain_seconds=options.drain_seconds,
         app_metrics_url=options.app_metrics_url,
+        owner_pid=options.owner_pid,
     )
     mistakes += contradictions(options)
     mistakes += validate_settings(settings)

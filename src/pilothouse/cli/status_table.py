@@ -15,7 +15,10 @@ from pilothouse.server.readmodel import AgentState, ProblemStatus, ProxyStatus, 
 TYPES: Final = ("CDS", "EDS", "LDS", "RDS", "VHDS")
 SYNCED, NOT_SENT = "SYNCED", "NOT SENT"
 NARROW: Final[tuple[str, ...]] = ("PROXY", "NAMESPACE", *TYPES, "ENVOY", "SERVING SINCE")
-WIDE: Final[tuple[str, ...]] = ("VERSION", "CONNECTED", "RESTARTS", "RSS", "PSS", "AGENT RSS", "ADMIN")
+WIDE: Final[tuple[str, ...]] = (
+    *("VERSION", "EPOCH", "CONNECTED", "RESTARTS"),
+    *("RSS", "PSS", "PRIVATE", "AGENT RSS", "ADMIN"),
+)
 MOST_NAMES: Final = 5
 NOTHING: Final = "-"
 
@@ -80,9 +83,10 @@ def wide_cells(proxy: ProxyStatus, now: float) -> tuple[str, ...]:
     connected = NOTHING if proxy.connected_since is None else age(now - proxy.connected_since)
     if proxy.streams > 1:
         connected += f" ({proxy.streams} streams)"
-    memory = (mebibytes(kib) for kib in (envoy.rss_kib, envoy.pss_kib, envoy.agent_rss_kib))
+    memory = (mebibytes(kib) for kib in (envoy.rss_kib, envoy.pss_kib, envoy.private_kib, envoy.agent_rss_kib))
     version = envoy.version or proxy.version or NOTHING
-    return (version, connected, str(envoy.restarts), *memory, envoy.admin_address or NOTHING)
+    epoch = str(envoy.epoch) if envoy.live else NOTHING
+    return (version, epoch, connected, str(envoy.restarts), *memory, envoy.admin_address or NOTHING)
 
 
 def headline(status: Status, address: str) -> str:
@@ -134,6 +138,8 @@ def explain_envoy(proxy: ProxyStatus, now: float) -> Iterator[str]:
         return
     if not agent.connected:
         yield f"{who} agent lost: the agent (process {agent.pid}) was last heard {age(now - agent.heard_at)} ago"
+    elif agent.envoy is not None and agent.envoy.ready and agent.envoy.reason:
+        yield f"{who} Envoy serves on: {agent.envoy.reason}"
     elif agent.envoy is not None and not agent.envoy.ready:
         yield f"{who} Envoy {envoy_word(agent)}: {agent.envoy.reason or 'no reason was given'}"
 

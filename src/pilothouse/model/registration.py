@@ -40,8 +40,9 @@ class EnvoyState(msgspec.Struct, frozen=True, tag="envoy"):
     """Sent at least every third of the lease, and at once when it changes. It renews the lease.
 
     ``serving_since`` is the wall-clock second since when Envoy serves what it serves (0: not yet).
-    ``rss_kib`` and ``pss_kib`` are Envoy's memory, ``agent_rss_kib`` the agent's own. ``restarts`` counts
-    Envoy's starts by this agent after the first.
+    ``rss_kib``, ``pss_kib`` and ``private_kib`` are Envoy's memory, ``agent_rss_kib`` the agent's own. ``epoch``
+    counts hot restarts since Envoy's last start, ``restarts`` its starts after a crash. A ready Envoy may have a
+    ``reason`` too: why a reload failed, or what the next epoch waits for.
     """
 
     live: bool
@@ -55,6 +56,7 @@ class EnvoyState(msgspec.Struct, frozen=True, tag="envoy"):
     rss_kib: int = 0
     pss_kib: int = 0
     agent_rss_kib: int = 0
+    private_kib: int = 0
 
 
 class Deregister(msgspec.Struct, frozen=True, tag="deregister"):
