@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any
 
 import aiohttp
 import grpc
-import msgspec
 import pytest
 from aiohttp import web
 from envoy.config.cluster.v3 import cluster_pb2

@@ -211,7 +211,7 @@ class Envoy:
         async with AsyncExitStack() as stack:
             try:
                 link = await stack.enter_async_context(reach(command.state_dir))
-            except (FileNotFoundError, ConnectionRefusedError):
+            except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
                 await start_holder(command.state_dir, command.log_dir, command.owner_pid)
                 link = await stack.enter_async_context(reach(command.state_dir))
             state = await link.first_state()

@@ -233,23 +233,18 @@ def port_mistakes(settings: AgentSettings) -> Iterator[str]:
 
 def uses_of(settings: AgentSettings) -> tuple[tuple[str, Listen], ...]:
     """Everything that this agent and its Envoy bind, with what it is for. A gateway's own ports come by xDS."""
-    return (*own_uses_of(settings), *envoy_uses_of(settings))
-
-
-def own_uses_of(settings: AgentSettings) -> tuple[tuple[str, Listen], ...]:
-    """What the agent itself binds."""
-    return (("status and metrics", settings.status), ("readiness", settings.readiness))
-
-
-def envoy_uses_of(settings: AgentSettings) -> tuple[tuple[str, Listen], ...]:
-    """What its Envoy binds: still bound where a running Envoy is adopted."""
-    fixed = (("Envoy's admin interface", settings.admin),)
+    fixed = (("Envoy's admin interface", settings.admin), *own_uses_of(settings))
     proxy = () if settings.http_proxy is None else (("the app's HTTP proxy port", settings.http_proxy),)
     inbound = tuple(
         (f"inbound traffic of {mapping.service}", Listen(settings.address, mapping.inbound_port))
         for mapping in settings.services
     )
     return (*fixed, *proxy, *inbound)
+
+
+def own_uses_of(settings: AgentSettings) -> tuple[tuple[str, Listen], ...]:
+    """What the agent itself binds. The rest is Envoy's, and bound already where a running Envoy is adopted."""
+    return (("status and metrics", settings.status), ("readiness", settings.readiness))
 
 
 def health_mistakes(settings: AgentSettings) -> Iterator[str]:

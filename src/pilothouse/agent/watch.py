@@ -99,9 +99,11 @@ class EnvoyWatch:
             why = process.last_exit or "has not been started yet"
             return self._state(process, reason=f"envoy does not run: it {why}")
         try:
+            info = await self._server_info(process)
+            if self._is_understudy(process) and info.epoch != process.epoch:
+                return self._still_served(process, f"epoch {process.epoch} starts")
             live = await self._admin.ready()
             listening = await self._admin.listeners() if live[0] and self._expected else self._expected
-            info = await self._server_info(process.pid)
             reason = explain_not_ready(live, self._expected - listening, self._discovery)
             since = 0.0 if reason else await self._serving_since(process.pid)
         except AdminUnavailable as error:
@@ -138,12 +140,12 @@ class EnvoyWatch:
             return self.state.value
         return self._state(process, reason=error)
 
-    async def _server_info(self, pid: int) -> ServerInfo:
-        """State and version, asked once per process."""
+    async def _server_info(self, process: Process) -> ServerInfo:
+        """State, version and epoch, asked until the process itself has answered."""
         known, info = self._info
-        if known != pid:
+        if known != process.pid or info.epoch != process.epoch:
             info = await self._admin.server_info()
-            self._info = (pid, info)
+            self._info = (process.pid, info)
         return info
 
     async def _serving_since(self, pid: int) -> float:
