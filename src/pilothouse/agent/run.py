@@ -130,7 +130,7 @@ class Agent:
         if adopts:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(ADOPTION_SECONDS):
-                    while not self._watch.state.value.ready:
+                    while not self._watch.state.value.live:
                         await self._watch.state.after(self._watch.state.generation)
                     if not self._app.generation:
                         await self._app.after(0)
