@@ -89,6 +89,7 @@ class Supervised:
     watch: EnvoyWatch
     session: aiohttp.ClientSession
     command: EnvoyCommand
+    envoy_task: "asyncio.Task[None]"
 
     @property
     def pid(self) -> int:
@@ -111,19 +112,29 @@ def exists(pid: int) -> bool:
 
 
 @asynccontextmanager
-async def supervised(settings: AgentSettings, bootstrap: dict[str, Any]) -> AsyncIterator[Supervised]:
+async def supervised(
+    settings: AgentSettings, bootstrap: dict[str, Any], owner_pid: int | None = None
+) -> AsyncIterator[Supervised]:
     state_dir = Path(settings.state_dir)
     command = EnvoyCommand(
-        find_envoy(), msgspec.json.encode(bootstrap).decode(), state_dir, state_dir / "logs", terminate_seconds=0.5
+        find_envoy(),
+        msgspec.json.encode(bootstrap).decode(),
+        state_dir,
+        state_dir / "logs",
+        terminate_seconds=0.5,
+        owner_pid=owner_pid or os.getpid(),
     )
     async with aiohttp.ClientSession(trust_env=False) as session:
         admin = EnvoyAdmin(session, settings.admin)
         envoy = Envoy(command, admin)
         watch = EnvoyWatch(envoy.process, admin, expected=settings.envoy_listeners, discovery=settings.discovery)
         async with Tasks() as tasks:
-            tasks.start("envoy", envoy.run())
+            task = tasks.start("envoy", envoy.run())
             tasks.start("watch", watch.run())
-            yield Supervised(settings, envoy, watch, session, command)
+            try:
+                yield Supervised(settings, envoy, watch, session, command, task)
+            finally:
+                await envoy.stop(0)
 
 
 @pytest.fixture
@@ -272,12 +283,17 @@ async def test_an_envoy_that_hangs_is_killed(tmp_path: Path, app_port: int) -> N
         assert one.envoy.process.value.last_exit == "killed by SIGKILL"
 
 
-async def test_cancelling_the_supervisor_leaves_no_process(tmp_path: Path, app_port: int) -> None:
+async def test_cancelling_the_supervisor_leaves_envoy_to_its_holder(tmp_path: Path, app_port: int) -> None:
     settings = a_settings(tmp_path)
     async with supervised(settings, static_bootstrap(settings, app_port)) as one:
         await one.ready()
         pid = one.pid
-    assert not exists(pid)
+        async with Tasks() as tasks:
+            successor = Envoy(one.command, EnvoyAdmin(one.session, settings.admin))
+            tasks.start("second", successor.run())
+            await until(lambda: successor.process.value.pid == pid, what="the adoption")
+        assert exists(pid)
+        assert (await one.fetch())[0] == 200
 
 
 async def test_access_logs_and_envoy_s_own_go_to_their_files(tmp_path: Path, app_port: int) -> None:
@@ -300,7 +316,7 @@ async def test_logs_that_cannot_be_written_harm_nobody(tmp_path: Path, app_port:
     async with supervised(settings, static_bootstrap(settings, app_port)) as one:
         await one.ready()
         await one.fetch()
-        await until(lambda: one.envoy.access_log.lost_bytes > 0, what="lost lines")
+        await until(lambda: one.envoy.process.value.lost_log_bytes > 0, what="lost lines")
         assert (await one.fetch())[0] == 200
         await one.envoy.stop(0)
 
@@ -311,7 +327,8 @@ async def test_the_bootstrap_is_private(tmp_path: Path, app_port: int) -> None:
         await one.ready()
         assert stat.S_IMODE(one.command.bootstrap_path.stat().st_mode) == 0o600
         assert stat.S_IMODE(one.command.state_dir.stat().st_mode) == 0o700
-        assert [path.name for path in one.command.state_dir.iterdir() if path.is_file()] == ["envoy.json"]
+        files = [path for path in one.command.state_dir.iterdir() if path.is_file()]
+        assert {stat.S_IMODE(path.stat().st_mode) for path in files} <= {0o600}
 
 
 async def test_the_state_tells_version_memory_and_since_when(tmp_path: Path, app_port: int) -> None:
@@ -342,8 +359,38 @@ def mapped_files(pid: int) -> str:
     return Path(f"/proc/{pid}/maps").read_text()
 
 
-async def test_envoy_maps_no_shared_memory_file(tmp_path: Path, app_port: int) -> None:
+async def test_the_shared_memory_file_of_envoy_goes_with_it(tmp_path: Path, app_port: int) -> None:
     settings = a_settings(tmp_path)
     async with supervised(settings, static_bootstrap(settings, app_port)) as one:
         await one.ready()
-        assert "/dev/shm" not in mapped_files(one.pid)
+        (first,) = shared_memory(one.pid)
+        os.kill(one.pid, signal.SIGKILL)
+        await until(lambda: one.envoy.process.value.restarts == 1 and one.pid != 0, what="a new process")
+        await one.ready()
+        (second,) = shared_memory(one.pid)
+        assert not first.exists()
+        await one.envoy.stop(0)
+        assert not second.exists()
+
+
+def shared_memory(pid: int) -> set[Path]:
+    """The files in /dev/shm that a process maps."""
+    words = mapped_files(pid).split()
+    return {Path(word) for word in words if word.startswith("/dev/shm/envoy_shared_memory_")}
+
+
+async def test_a_holder_is_small_and_ends_with_its_owner(tmp_path: Path, app_port: int) -> None:
+    settings = a_settings(tmp_path)
+    owner = await asyncio.create_subprocess_exec("sleep", "1000")
+    async with supervised(settings, static_bootstrap(settings, app_port), owner.pid) as one:
+        await one.ready()
+        process = one.envoy.process.value
+        private = read_memory(process.holder).private_kib
+        print(f"the holder's private memory: {private / 1024:.1f} MiB")
+        assert private < 12 * 1024
+        (file,) = shared_memory(process.pid)
+        one.envoy_task.cancel()
+        owner.kill()
+        await owner.wait()
+        await until(lambda: not exists(process.holder) and not exists(process.pid), what="the end of both")
+        assert not file.exists()

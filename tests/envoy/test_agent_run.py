@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any
 
 import aiohttp
 import grpc
-import msgspec
 import pytest
 from aiohttp import web
 from envoy.config.cluster.v3 import cluster_pb2
@@ -285,41 +283,6 @@ async def test_debug_needs_the_token(app: App, tmp_path: Path, session: aiohttp.
             async with session.get(f"http://{agent.settings.status}/debug/state", headers=headers) as response:
                 assert response.status == 401
         assert TOKEN not in json.dumps(await agent.state())
-
-
-async def test_a_killed_agent_takes_its_envoy_along_and_its_successor_starts(
-    app: App, tmp_path: Path, session: aiohttp.ClientSession
-) -> None:
-    settings = settings_for(app, tmp_path)
-    program = (
-        "import asyncio, sys, msgspec\n"
-        "from pilothouse.agent.run import run_agent\n"
-        "from pilothouse.agent.settings import AgentSettings\n"
-        "settings = msgspec.json.decode(sys.stdin.buffer.read(), type=AgentSettings)\n"
-        "async def main():\n"
-        "    await run_agent(settings, asyncio.Event())\n"
-        "asyncio.run(main())\n"
-    )
-    agent = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", program, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL
-    )
-    envoy = 0
-    try:
-        assert agent.stdin is not None
-        agent.stdin.write(msgspec.json.encode(settings))
-        agent.stdin.close()
-        async with asyncio.timeout(20):
-            while not envoy:
-                await asyncio.sleep(0.05)
-                with suppress(aiohttp.ClientError):
-                    envoy = (await debug_state(settings, session))["snapshot"]["process"]["pid"]
-        assert exists(envoy)
-    finally:
-        agent.kill()
-        await agent.wait()
-    async with an_agent(settings, session) as successor:
-        await successor.ready_is(503, "waits for its configuration")
-        assert not exists(envoy)
 
 
 async def test_a_port_in_use_is_named_before_anything_starts(app: App, tmp_path: Path, capsys: Any) -> None:

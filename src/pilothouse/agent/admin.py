@@ -19,16 +19,34 @@ from pilothouse.kit.errors import PilothouseError
 ADMIN_SECONDS: Final = 2.0
 """How long an answer may take. Envoy's main thread answers, and a large update may hold it for a while."""
 
+ADMIN_TIMEOUT: Final = aiohttp.ClientTimeout(total=ADMIN_SECONDS)
+EACH_ANEW: Final = {"Connection": "close"}
+"""A kept connection would go on asking the old epoch after a hot restart has given the interface to the next one."""
+
 
 class AdminUnavailable(PilothouseError):
     """Envoy's admin interface did not answer, or not as expected."""
 
 
 class ServerInfo(msgspec.Struct, frozen=True):
-    """What ``/server_info`` says, as far as it is used. ``state`` is LIVE, DRAINING, PRE_INITIALIZING, INITIALIZING."""
+    """What ``/server_info`` says, as far as it is used. ``state`` is LIVE, DRAINING, PRE_INITIALIZING, INITIALIZING.
+
+    ``epoch`` tells who answers: during a hot restart, the admin interface goes over to the next epoch.
+    """
 
     state: str
     version: str = ""
+    epoch: int = 0
+
+
+class _Options(msgspec.Struct):
+    restart_epoch: int = 0
+
+
+class _Info(msgspec.Struct):
+    state: str
+    version: str = ""
+    command_line_options: _Options = msgspec.field(default_factory=_Options)
 
 
 class Memory(msgspec.Struct, frozen=True):
@@ -74,9 +92,10 @@ _VERSION_PART = re.compile(r"^[^/]*/([^/]+)/")
 
 def decode_server_info(body: bytes) -> ServerInfo:
     """The answer of ``/server_info``; the version without commit and build."""
-    info = msgspec.json.decode(body, type=ServerInfo)
+    info = msgspec.json.decode(body, type=_Info)
     found = _VERSION_PART.match(info.version)
-    return ServerInfo(info.state, found.group(1) if found else info.version)
+    version = found.group(1) if found else info.version
+    return ServerInfo(info.state, version, info.command_line_options.restart_epoch)
 
 
 def decode_listeners(body: bytes) -> frozenset[Listen]:
@@ -154,7 +173,7 @@ class EnvoyAdmin:
     async def _fetch(self, method: str, path: str) -> tuple[int, bytes]:
         try:
             async with self._session.request(
-                method, f"http://{self.where}{path}", timeout=aiohttp.ClientTimeout(total=ADMIN_SECONDS)
+                method, f"http://{self.where}{path}", timeout=ADMIN_TIMEOUT, headers=EACH_ANEW
             ) as response:
                 return response.status, await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

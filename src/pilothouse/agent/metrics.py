@@ -31,7 +31,6 @@ class Snapshot:
     envoy: EnvoyState
     app: Health
     registration: RegistrationStatus
-    lost_log_bytes: int = 0
     leaving: str = ""
     relay: RelayState | None = None
 
@@ -46,7 +45,7 @@ class AgentMetrics:
             for name, text in (
                 ("envoy_live", "1 while Envoy runs and answers."),
                 ("envoy_ready", "1 while Envoy has its configuration and its listeners."),
-                ("envoy_starts", "Starts of Envoy by this agent."),
+                ("envoy_starts", "Starts of Envoy by its holder."),
                 ("envoy_resident_bytes", "Envoy's resident memory."),
                 ("envoy_proportional_bytes", "Envoy's memory with shared pages divided among their users."),
                 ("resident_bytes", "The agent's own resident memory."),
@@ -82,7 +81,7 @@ class AgentMetrics:
             "app_healthy": now.app.healthy,
             "registered": now.registration.standing is Standing.REGISTERED,
             "registrations": now.registration.accepted,
-            "lost_log_bytes": now.lost_log_bytes,
+            "lost_log_bytes": now.process.lost_log_bytes,
         }
         if now.relay is not None:
             values["configuration_stored"] = now.relay.source is Source.STORED

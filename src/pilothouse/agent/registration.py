@@ -62,7 +62,7 @@ class RegistrationStatus:
 
 def steady(state: EnvoyState) -> EnvoyState:
     """``state`` without its memory figures, which alone are no news."""
-    return msgspec.structs.replace(state, rss_kib=0, pss_kib=0, agent_rss_kib=0)
+    return msgspec.structs.replace(state, rss_kib=0, pss_kib=0, private_kib=0, agent_rss_kib=0)
 
 
 class Registration:

@@ -77,6 +77,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     where Envoy is looked for. ``drain_seconds`` bounds how long requests in flight may take on the way out.
     ``direct_xds``: Envoy connects to the control plane itself, without the agent's relay, and so without the last good
     configuration that the relay keeps in ``state_dir``, in at most ``most_stored_bytes``.
+    ``owner_pid`` is a process with which Envoy ends, because Envoy does not end with its agent; 0 for none.
     """
 
     name: str
@@ -113,6 +114,7 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
     app_metrics_url: str = ""
     direct_xds: bool = False
     most_stored_bytes: int = 64 * 1024 * 1024
+    owner_pid: int = 0
 
     def __repr__(self) -> str:
         return f"AgentSettings(node={self.node_id!r}, discovery={self.discovery})"
@@ -258,11 +260,7 @@ def port_mistakes(settings: AgentSettings) -> Iterator[str]:
 
 def uses_of(settings: AgentSettings) -> tuple[tuple[str, Listen], ...]:
     """Everything that this agent and its Envoy bind, with what it is for. A gateway's own ports come by xDS."""
-    fixed = (
-        ("Envoy's admin interface", settings.admin),
-        ("status and metrics", settings.status),
-        ("readiness", settings.readiness),
-    )
+    fixed = (("Envoy's admin interface", settings.admin), *own_uses_of(settings))
     proxy = () if settings.http_proxy is None else (("the app's HTTP proxy port", settings.http_proxy),)
     inbound = tuple(
         (f"inbound traffic of {mapping.service}", Listen(settings.address, mapping.inbound_port))
@@ -270,6 +268,11 @@ def uses_of(settings: AgentSettings) -> tuple[tuple[str, Listen], ...]:
     )
     tcp = tuple((f"the TCP listener for {b.host}:{b.port}", Listen(b.at.address, b.at.port)) for b in settings.tcp)
     return (*fixed, *proxy, *inbound, *tcp)
+
+
+def own_uses_of(settings: AgentSettings) -> tuple[tuple[str, Listen], ...]:
+    """What the agent itself binds. The rest is Envoy's, and bound already where a running Envoy is adopted."""
+    return (("status and metrics", settings.status), ("readiness", settings.readiness))
 
 
 def health_mistakes(settings: AgentSettings) -> Iterator[str]:

@@ -6,10 +6,13 @@ LIVE: an Envoy whose first answer came before its workload was registered is LIV
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec.structs import replace
 
 from pilothouse.agent.admin import AdminUnavailable, EnvoyAdmin, Memory, ServerInfo, Stats, read_memory
 from pilothouse.agent.envoy import Process
@@ -100,22 +103,46 @@ class EnvoyWatch:
 
     async def _look(self) -> EnvoyState:
         process = self._process.value
+        if process.draining:
+            return self._state(process, live=True, reason=process.draining)
         if not process.pid:
             why = process.last_exit or "has not been started yet"
             return self._state(process, reason=f"envoy does not run: it {why}")
         try:
+            info = await self._server_info(process)
+            if self._is_understudy(process) and info.epoch != process.epoch:
+                return self._still_served(process, f"epoch {process.epoch} starts")
             live = await self._admin.ready()
             listening = await self._admin.listeners() if live[0] and self._expected else self._expected
-            info = await self._server_info(process.pid)
             reason = explain_not_ready(live, self._expected - listening, self._discovery)
             since = 0.0 if reason else await self._serving_since(process.pid)
         except AdminUnavailable as error:
             return self._unanswered(process, str(error))
         self._answered = (process.pid, self._clock.monotonic())
-        return self._state(process, live=True, reason=reason, since=since, version=info.version)
+        if reason and self._is_understudy(process):
+            return self._still_served(process, f"epoch {process.epoch} waits to take over: {reason}")
+        state = self._state(process, live=True, reason=reason, since=since, version=info.version)
+        return state if reason else replace(state, reason=process.reload)
+
+    def _is_understudy(self, process: Process) -> bool:
+        """Whether an older epoch serves, because the newest has not been ready yet."""
+        return bool(process.older) and self._ready_since[0] != process.pid
+
+    def _still_served(self, process: Process, reason: str) -> EnvoyState:
+        """The state of an Envoy that serves without an admin interface: a newer epoch has taken that over."""
+        serving = process
+        if process.older:
+            serving = dataclasses.replace(process, pid=process.older[-1], epoch=process.epoch - 1)
+        last = self.state.value
+        state = self._state(serving, live=True, reason="", since=last.serving_since, version=last.version)
+        return replace(state, reason=reason)
 
     def _unanswered(self, process: Process, error: str) -> EnvoyState:
         """A young Envoy does not answer yet; a ready one may be busy and stays ready for ``PATIENCE_SECONDS``."""
+        if self._is_understudy(process):
+            return self._still_served(process, f"epoch {process.epoch} starts")
+        if process.deaf:
+            return self._still_served(process, f"a reload failed ({process.reload}); reload again")
         pid, when = self._answered
         if pid != process.pid:
             return self._state(process, reason="envoy is starting")
@@ -123,12 +150,12 @@ class EnvoyWatch:
             return self.state.value
         return self._state(process, reason=error)
 
-    async def _server_info(self, pid: int) -> ServerInfo:
-        """State and version, asked once per process."""
+    async def _server_info(self, process: Process) -> ServerInfo:
+        """State, version and epoch, asked until the process itself has answered."""
         known, info = self._info
-        if known != pid:
+        if known != process.pid or info.epoch != process.epoch:
             info = await self._admin.server_info()
-            self._info = (pid, info)
+            self._info = (process.pid, info)
         return info
 
     async def _serving_since(self, pid: int) -> float:
@@ -160,9 +187,11 @@ class EnvoyWatch:
             serving_since=since,
             version=version,
             admin_address=str(self._admin.where),
+            epoch=process.epoch,
             restarts=process.restarts,
             rss_kib=sample.envoy.rss_kib,
             pss_kib=sample.envoy.pss_kib,
+            private_kib=sample.envoy.private_kib,
             agent_rss_kib=sample.agent_rss_kib,
             source=source,
             stored_at=stored_at,

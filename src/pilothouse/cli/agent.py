@@ -8,7 +8,7 @@ from typing import Final
 
 import typer
 
-from pilothouse.cli import install
+from pilothouse.cli import agent_control, install
 from pilothouse.cli.agent_options import AgentOptions, decode_agent
 from pilothouse.cli.agent_run import declare_run
 from pilothouse.cli.options import CONTEXT, group_of
@@ -25,15 +25,18 @@ def declare(app: typer.Typer) -> None:
     group.callback(context_settings=CONTEXT, epilog=EXAMPLE)(group_of(AgentOptions, agent))
     install.declare(group)
     declare_run(group)
+    agent_control.declare(group)
     app.add_typer(group, name="agent")
 
 
 def agent(options: AgentOptions) -> None:
     """Run one sidecar or gateway: start Envoy, register the app beside it, keep both until Ctrl-C or SIGTERM.
 
-    The workload is then out of the registry and Envoy drained before it ends; a second signal ends all at once.
+    The workload is then out of the registry and Envoy drained before it ends; a second signal ends all at once. If
+    the agent itself is killed, Envoy serves on, and the next agent with the same state directory adopts it.
     """
     import asyncio
+    from pathlib import Path
 
     from pilothouse.cli.logs import configure_logs
     from pilothouse.cli.signals import run_until_signalled
@@ -41,9 +44,10 @@ def agent(options: AgentOptions) -> None:
     settings = decode_agent(options)
     configure_logs(options.log_format)
 
+    from pilothouse.agent.holding import end_now
     from pilothouse.agent.run import run_agent
 
     async def work(stop: asyncio.Event) -> int:
         return await run_agent(settings, stop)
 
-    raise typer.Exit(run_until_signalled(work))
+    raise typer.Exit(run_until_signalled(work, lambda: end_now(Path(settings.state_dir))))

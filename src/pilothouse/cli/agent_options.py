@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from pilothouse.cli.log_format import LogFormat, LogFormatOption
+from pilothouse.demo.leftovers import OWNER_VARIABLE
 
 if TYPE_CHECKING:
     from pilothouse.agent.settings import AgentSettings, HealthCheck, PortMapping
@@ -93,6 +94,9 @@ class AgentOptions:
             "--direct-xds", help="Envoy connects to the control plane itself; nothing is kept for its absence."
         ),
     ] = False
+    owner_pid: Annotated[
+        int, typer.Option(envvar=OWNER_VARIABLE, hidden=True, help="A process with which Envoy ends. 0: none.")
+    ] = 0
     log_format: LogFormatOption = LogFormat.CONSOLE
 
 
@@ -140,6 +144,7 @@ def decode_agent(options: AgentOptions, *, token: str = "") -> "AgentSettings":
         drain_seconds=options.drain_seconds,
         app_metrics_url=options.app_metrics_url,
         direct_xds=options.direct_xds,
+        owner_pid=options.owner_pid,
     )
     mistakes += contradictions(options)
     mistakes += validate_settings(settings)

@@ -23,7 +23,10 @@ from pilothouse.server.readmodel import (
 TYPES: Final = ("CDS", "EDS", "LDS", "RDS", "VHDS")
 SYNCED, NOT_SENT = "SYNCED", "NOT SENT"
 NARROW: Final[tuple[str, ...]] = ("PROXY", "NAMESPACE", *TYPES, "ENVOY", "SERVING SINCE")
-WIDE: Final[tuple[str, ...]] = ("VERSION", "CONNECTED", "RESTARTS", "RSS", "PSS", "AGENT RSS", "ADMIN", "TCP")
+WIDE: Final[tuple[str, ...]] = (
+    *("VERSION", "EPOCH", "CONNECTED", "RESTARTS"),
+    *("RSS", "PSS", "PRIVATE", "AGENT RSS", "ADMIN", "TCP"),
+)
 MOST_NAMES: Final = 5
 MOST_SUSPECTS: Final = 10
 NOTHING: Final = "-"
@@ -89,10 +92,11 @@ def wide_cells(proxy: ProxyStatus, now: float) -> tuple[str, ...]:
     connected = NOTHING if proxy.connected_since is None else age(now - proxy.connected_since)
     if proxy.streams > 1:
         connected += f" ({proxy.streams} streams)"
-    memory = (mebibytes(kib) for kib in (envoy.rss_kib, envoy.pss_kib, envoy.agent_rss_kib))
+    memory = (mebibytes(kib) for kib in (envoy.rss_kib, envoy.pss_kib, envoy.private_kib, envoy.agent_rss_kib))
     version = envoy.version or proxy.version or NOTHING
     tcp = ", ".join(proxy.tcp) or NOTHING
-    return (version, connected, str(envoy.restarts), *memory, envoy.admin_address or NOTHING, tcp)
+    epoch = str(envoy.epoch) if envoy.live else NOTHING
+    return (version, epoch, connected, str(envoy.restarts), *memory, envoy.admin_address or NOTHING, tcp)
 
 
 def headline(status: Status, address: str) -> str:
@@ -147,7 +151,9 @@ def explain_envoy(proxy: ProxyStatus, now: float) -> Iterator[str]:
         return
     if agent.envoy is not None and agent.envoy.source == "stored":
         yield f"{who} serves a stored configuration, {age(now - agent.envoy.stored_at)} old"
-    if agent.envoy is not None and not agent.envoy.ready:
+    if agent.envoy is not None and agent.envoy.ready and agent.envoy.reason:
+        yield f"{who} Envoy serves on: {agent.envoy.reason}"
+    elif agent.envoy is not None and not agent.envoy.ready:
         yield f"{who} Envoy {envoy_word(agent)}: {agent.envoy.reason or 'no reason was given'}"
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Final
 
 MARKER: Final = "PILOTHOUSE_UP"
+OWNER_VARIABLE: Final = "PILOTHOUSE_OWNER_PID"
+"""The process with which the holders of the agents' Envoys end; they do not end with their agents."""
 
 
 def marked_processes(mark: str) -> frozenset[int]:

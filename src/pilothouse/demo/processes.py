@@ -20,7 +20,7 @@ from pilothouse.agent import launch
 from pilothouse.aio.backoff import Backoff, BackoffPolicy
 from pilothouse.aio.clock import Clock, SystemClock
 from pilothouse.aio.tasks import Tasks
-from pilothouse.demo.leftovers import MARKER, marked_processes
+from pilothouse.demo.leftovers import MARKER, OWNER_VARIABLE, marked_processes
 from pilothouse.demo.plan import Kind, ProcessPlan
 from pilothouse.kit.errors import PilothouseError
 
@@ -30,6 +30,7 @@ LIVED_SECONDS: Final = 10.0
 STOP_ORDER: Final = ((Kind.GATEWAY, 15.0), (Kind.SIDECAR, 15.0), (Kind.APP, 5.0), (Kind.CONTROL_PLANE, 5.0))
 """Who leaves when, with the seconds until it is killed: the door first, then sidecars, which drain, then their apps."""
 KILL_SECONDS: Final = 5.0
+LEAVE_SECONDS: Final = 3.0
 TAIL_BYTES: Final = 4096
 TAIL_LINES: Final = 8
 
@@ -158,13 +159,18 @@ class Processes:
                 os.killpg(child.pid, number)
 
     async def _end_leftovers(self) -> None:
-        """Kill what still carries our mark, such as an Envoy whose agent died on a system without death signals."""
+        """End what still carries our mark, such as an Envoy and its holder whose agent was killed.
+
+        First by SIGTERM: a holder then removes what Envoy leaves in /dev/shm.
+        """
+        kill_at = asyncio.get_running_loop().time() + LEAVE_SECONDS
         try:
-            async with asyncio.timeout(KILL_SECONDS):
+            async with asyncio.timeout(LEAVE_SECONDS + KILL_SECONDS):
                 while left := marked_processes(self._mark):
+                    gentle = asyncio.get_running_loop().time() < kill_at
                     for pid in left:
                         with contextlib.suppress(ProcessLookupError):
-                            os.kill(pid, signal.SIGKILL)
+                            os.kill(pid, signal.SIGTERM if gentle else signal.SIGKILL)
                     await asyncio.sleep(0.02)
         except TimeoutError as error:
             pids = ", ".join(map(str, marked_processes(self._mark)))
@@ -181,7 +187,7 @@ async def spawn(plan: ProcessPlan, mark: str) -> asyncio.subprocess.Process:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env={**inherited(os.environ), **dict(plan.environment), MARKER: mark},
+            env={**inherited(os.environ), **dict(plan.environment), MARKER: mark, OWNER_VARIABLE: str(os.getpid())},
             start_new_session=True,
         )
 

@@ -16,6 +16,10 @@ class PortInUse(PilothouseError):
     """A port that Pilothouse must bind is held by somebody else."""
 
 
+class AgentRunning(PilothouseError):
+    """Another agent owns the workload; the message names its process."""
+
+
 class EnvoyNotFound(PilothouseError):
     """No Envoy binary was found in any of the places where one is looked for."""
 

@@ -40,11 +40,13 @@ class EnvoyState(msgspec.Struct, frozen=True, tag="envoy"):
     """Sent at least every third of the lease, and at once when it changes. It renews the lease.
 
     ``serving_since`` is the wall-clock second since when Envoy serves what it serves (0: not yet).
-    ``rss_kib`` and ``pss_kib`` are Envoy's memory, ``agent_rss_kib`` the agent's own. ``restarts`` counts
-    Envoy's starts by this agent after the first. ``source`` is ``live``, ``stored`` or empty (not known, or a direct
+    ``source`` is ``live``, ``stored`` or empty (not known, or a direct
     connection); of a stored configuration, ``stored_at`` is the wall-clock second at which the control plane was last
     in touch with it. ``warming`` counts clusters and listeners that wait, ``rejected`` the updates that this Envoy
     refused since its start.
+    ``rss_kib``, ``pss_kib`` and ``private_kib`` are Envoy's memory, ``agent_rss_kib`` the agent's own. ``epoch``
+    counts hot restarts since Envoy's last start, ``restarts`` its starts after a crash. A ready Envoy may have a
+    ``reason`` too: why a reload failed, or what the next epoch waits for.
     """
 
     live: bool
@@ -62,6 +64,7 @@ class EnvoyState(msgspec.Struct, frozen=True, tag="envoy"):
     stored_at: float = 0.0
     warming: int = 0
     rejected: int = 0
+    private_kib: int = 0
 
 
 class Deregister(msgspec.Struct, frozen=True, tag="deregister"):

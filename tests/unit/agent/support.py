@@ -1,6 +1,7 @@
 """Settings for tests, free ports, and a control plane that does what a test tells it."""
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -55,6 +56,7 @@ def a_settings(state_dir: Path, **changes: Any) -> AgentSettings:
         "admin_port": admin,
         "status_port": status,
         "readiness_port": readiness,
+        "owner_pid": os.getpid(),  # Whatever a test does, no Envoy outlives it.
     }
     return AgentSettings(**{**fields, **changes})
 

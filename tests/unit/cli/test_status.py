@@ -28,9 +28,11 @@ READY = EnvoyState(
     serving_since=NOW - 300,
     version="1.40.0",
     admin_address="127.44.0.3:15000",
+    epoch=2,
     restarts=1,
     rss_kib=66_000,
     pss_kib=18_000,
+    private_kib=16_000,
     agent_rss_kib=51_200,
 )
 
@@ -130,9 +132,12 @@ def test_wide_adds_memory_restarts_versions_and_the_control_plane() -> None:
         "Control plane 127.0.0.1:15014, version 0.1.0, running for 1m, ready; "
         "4 services, 6 endpoints, 6 workloads (0 suspect), 2 configuration objects"
     )
-    assert lines[2].split()[-9:] == ["VERSION", "CONNECTED", "RESTARTS", "RSS", "PSS", "AGENT", "RSS", "ADMIN", "TCP"]
+    assert lines[2].split()[-11:] == [
+        *("VERSION", "EPOCH", "CONNECTED", "RESTARTS", "RSS", "PSS", "PRIVATE", "AGENT", "RSS", "ADMIN", "TCP")
+    ]
+    assert lines[3].split()[-14:-11] == ["1.40.0", "2", "2h"]
     assert lines[3].split()[-11:] == (
-        ["1.40.0", "2h", "1", "64.5", "MiB", "17.6", "MiB", "50.0", "MiB", "127.44.0.3:15000", "-"]
+        ["1", "64.5", "MiB", "17.6", "MiB", "15.6", "MiB", "50.0", "MiB", "127.44.0.3:15000", "-"]
     )
 
 
