@@ -74,7 +74,7 @@ class Deregister(msgspec.Struct, frozen=True, tag="deregister"):
 
 
 class Accepted(msgspec.Struct, frozen=True, tag="accepted"):
-    """The registration stands for ``lease_seconds`` after each message."""
+    """The registration stands. An agent that is not heard for ``lease_seconds`` is silent, and its workload suspect."""
 
     lease_seconds: float
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from pilothouse.kit.codes import REGISTRATION_CONFLICT
 from pilothouse.kit.origin import RegistryOrigin
 from pilothouse.kit.problem import Problem
+from pilothouse.kit.registry_codes import REGISTRATION_CONFLICT
 from pilothouse.model.proxy import InboundPort, Workload
 from pilothouse.model.service import Endpoint, Port, Protocol, Service, ServiceKey
 

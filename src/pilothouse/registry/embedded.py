@@ -91,7 +91,7 @@ class EmbeddedRegistry:
 
     @property
     def lease_seconds(self) -> float:
-        """How long a registration stands after its agent was last heard."""
+        """How long an agent may be silent before its workload is suspect."""
         return self._rules.lease_seconds
 
     @property
@@ -118,11 +118,6 @@ class EmbeddedRegistry:
                 for removal in recent(now, history, self._rules.silence)
             ),
         )
-
-    @property
-    def workload_ids(self) -> frozenset[str]:
-        """Everybody who is registered."""
-        return frozenset(self._leases)
 
     @property
     def settled(self) -> bool:
@@ -243,7 +238,7 @@ class EmbeddedRegistry:
     def _let_go(self, now: float) -> None:
         """Take out the suspects whose time is up, those that wait longest first, as many as the rate rule allows."""
         due = sorted(
-            (doubt.until, lease.workload.id)
+            (doubt.since, lease.workload.id)
             for lease in self._leases.values()
             if (doubt := lease.suspicion) is not None and doubt.until <= now
         )

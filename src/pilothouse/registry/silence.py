@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from pilothouse.kit.codes import SILENCE_HELD
 from pilothouse.kit.origin import RegistryOrigin
 from pilothouse.kit.problem import Problem
+from pilothouse.kit.registry_codes import SILENCE_HELD
 from pilothouse.model.service import ServiceKey
 
 

@@ -16,10 +16,10 @@ import msgspec
 import structlog
 
 from pilothouse.aio.clock import Clock
-from pilothouse.kit.codes import REGISTRATIONS_SET_ASIDE, REGISTRATIONS_UNSAVED
 from pilothouse.kit.digest import digest
 from pilothouse.kit.origin import FileOrigin
 from pilothouse.kit.problem import Problem, ProblemCode
+from pilothouse.kit.registry_codes import REGISTRATIONS_SET_ASIDE, REGISTRATIONS_UNSAVED
 from pilothouse.model.proxy import Workload
 from pilothouse.model.service import ServiceKey
 
