@@ -19,18 +19,12 @@ from watchfiles import awatch
 from pilothouse.aio.clock import Clock, SystemClock
 from pilothouse.config.decode import decode_documents
 from pilothouse.config.objects import ConfigKey, ConfigObject
-from pilothouse.kit.codes import (
-    FILE_BUSY,
-    FILE_EMPTY,
-    FILE_UNREADABLE,
-    FOLDER_UNREADABLE,
-    INTERNAL_ERROR,
-    LAST_GOOD_COPY,
-)
+from pilothouse.kit.codes import INTERNAL_ERROR
 from pilothouse.kit.digest import digest
 from pilothouse.kit.errors import SettingsError
 from pilothouse.kit.origin import FileOrigin
 from pilothouse.kit.problem import Problem
+from pilothouse.kit.source_codes import FILE_BUSY, FILE_EMPTY, FILE_UNREADABLE, FOLDER_UNREADABLE, LAST_GOOD_COPY
 from pilothouse.model.world import ConfigDelta, Delta
 from pilothouse.sources.accepted import Accepted, CopyUnusable, gather, read_copy, revive, write_copy
 from pilothouse.sources.folder import Content, Listing, Look, Survey, list_files, read, survey
