@@ -19,18 +19,12 @@ from watchfiles import awatch
 from pilothouse.aio.clock import Clock, SystemClock
 from pilothouse.config.decode import decode_documents
 from pilothouse.config.objects import ConfigKey, ConfigObject
-from pilothouse.kit.codes import (
-    FILE_BUSY,
-    FILE_EMPTY,
-    FILE_UNREADABLE,
-    FOLDER_UNREADABLE,
-    INTERNAL_ERROR,
-    LAST_GOOD_COPY,
-)
+from pilothouse.kit.codes import INTERNAL_ERROR
 from pilothouse.kit.digest import digest
 from pilothouse.kit.errors import SettingsError
 from pilothouse.kit.origin import FileOrigin
 from pilothouse.kit.problem import Problem
+from pilothouse.kit.source_codes import FILE_BUSY, FILE_EMPTY, FILE_UNREADABLE, FOLDER_UNREADABLE, LAST_GOOD_COPY
 from pilothouse.model.world import ConfigDelta, Delta
 from pilothouse.sources.accepted import Accepted, CopyUnusable, gather, read_copy, revive, write_copy
 from pilothouse.sources.folder import Content, Listing, Look, Survey, list_files, read, survey
@@ -94,6 +88,7 @@ class FileSource:
         self._found: tuple[Problem, ...] = ()
         self._sent: ConfigDelta | None = None
         self._saved: Accepted | None = None
+        self._unsaved = False
         self._saving = asyncio.Lock()
         self._copy_problem: tuple[Problem, ...] = ()
         self.served = Served()
@@ -112,7 +107,10 @@ class FileSource:
             self.served, self._files = revive(saved, self._decode)
             self._saved = saved
             self._texts = {key: text for state in self._files.values() for key, text in state.texts.items()}
-            log.info("last good configuration found", objects=len(self.served.objects), held=len(self.served.held))
+            objects, kept = len(self.served.objects), sum(len(piece.keys) for piece in saved.pieces)
+            log.info("last good configuration found", objects=objects, held=len(self.served.held))
+            if objects < kept:
+                log.warning("objects of the last good configuration are not taken any more", objects=kept - objects)
 
     def check(self) -> None:
         """Raises SettingsError if the folder cannot be used at start; later its loss is only a Problem.
@@ -261,27 +259,28 @@ class FileSource:
 
     def _emit(self, found: tuple[Problem, ...], served: Served) -> None:
         """Serve this from now on. ``found`` are the Problems of the files."""
-        self._texts = {o.key: self._text_behind(o) for o in served.objects}
         self.served, self._found = served, found
         problems = (*problems_of(served, str(self._folder)), *self._copy_problem, *found)
         delta = ConfigDelta(SOURCE, served.objects, problems)
         if delta == self._sent:
             return
-        self._sent = delta
+        self._sent, self._unsaved = delta, True
+        self._texts = self._texts_behind(served)
         log.info("configuration read", objects=len(delta.objects), held=len(served.held), problems=len(delta.problems))
         self._sink(delta)
 
-    def _text_behind(self, one: ConfigObject) -> str:
-        """The text of the file that an object came from, perhaps long ago."""
-        state = self._files.get(Path(one.origin.path))
-        return (state.texts.get(one.key) if state else None) or self._texts.get(one.key, "")
+    def _texts_behind(self, served: Served) -> dict[ConfigKey, str]:
+        """The texts of the files that the objects came from, perhaps long ago."""
+        now = {state.path: state.texts for state in self._files.values()}
+        return {o.key: now.get(o.origin.path, {}).get(o.key) or self._texts.get(o.key, "") for o in served.objects}
 
     async def _save(self) -> None:
         """Write the copy if what is served is not what it says. Its failure is a Problem and stops nothing."""
         path = self._keeping.copy
-        if path is None:
+        if path is None or not self._unsaved:
             return
         async with self._saving:
+            self._unsaved = False
             now = gather(self._folder, self._namespace, self.served, self._texts)
             if now == self._saved:
                 return
@@ -292,6 +291,7 @@ class FileSource:
             else:
                 self._saved, self._copy_problem = now, ()
             self._emit(self._found, self.served)
+            self._unsaved = self._saved != now
 
     def _report_copy(self, error: CopyUnusable) -> None:
         problem = Problem(LAST_GOOD_COPY, "", str(error), FileOrigin(str(self._keeping.copy)))

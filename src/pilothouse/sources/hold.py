@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pilothouse.config.objects import ConfigObject
-from pilothouse.kit.codes import DELETION_HELD
 from pilothouse.kit.digest import digest
 from pilothouse.kit.origin import FileOrigin
 from pilothouse.kit.problem import Problem
+from pilothouse.kit.source_codes import DELETION_HELD
 
 
 @dataclass(frozen=True, slots=True)

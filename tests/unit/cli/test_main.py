@@ -14,7 +14,17 @@ def run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, timeout=60)
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("up", "--help"), ("agent", "--help"), ("status", "--help")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--help",),
+        ("up", "--help"),
+        ("agent", "--help"),
+        ("agent", "install", "--help"),
+        ("status", "--help"),
+        ("accept", "--help"),
+    ],
+)
 def test_help_imports_nothing_heavy(arguments: tuple[str, ...]) -> None:
     script = (
         "import sys\nfrom pilothouse.cli.main import run\n"
@@ -29,7 +39,7 @@ def test_help_imports_nothing_heavy(arguments: tuple[str, ...]) -> None:
 
 def test_help_names_every_command() -> None:
     text = run("--help").stdout
-    assert all(f"\n  {command} " in text for command in ("up", "serve", "agent", "status"))
+    assert all(f"\n  {command} " in text for command in ("up", "serve", "agent", "status", "accept"))
 
 
 def test_the_version_is_printed() -> None:

@@ -4,12 +4,12 @@ import re
 
 import pytest
 
-from pilothouse.kit import codes, registry_codes
+from pilothouse.kit import codes, registry_codes, source_codes
 from pilothouse.kit.problem import ProblemCode
 
 
 def test_every_code_of_the_modules_is_in_the_catalogue_once() -> None:
-    modules = (codes, registry_codes)
+    modules = (codes, registry_codes, source_codes)
     defined = [value for module in modules for value in vars(module).values() if isinstance(value, ProblemCode)]
     assert sorted(code.code for code in codes.CODES) == sorted(code.code for code in defined)
     assert len({code.code for code in codes.CODES}) == len(codes.CODES)

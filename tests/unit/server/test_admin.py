@@ -11,9 +11,9 @@ from starlette.applications import Starlette
 
 from pilothouse.aio.clock import SystemClock
 from pilothouse.config.decode import decode_documents
-from pilothouse.kit.codes import FILE_EMPTY
 from pilothouse.kit.origin import FileOrigin, RegistryOrigin
 from pilothouse.kit.problem import Problem
+from pilothouse.kit.source_codes import FILE_EMPTY
 from pilothouse.model.proxy import InboundPort, Workload
 from pilothouse.model.registration import EnvoyState
 from pilothouse.model.service import Port, Service, ServiceDelta, ServiceKey

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from pilothouse.aio.clock import ManualClock
 from pilothouse.aio.tasks import Tasks
-from pilothouse.kit.codes import FILE_EMPTY
 from pilothouse.kit.origin import FileOrigin
 from pilothouse.kit.problem import Problem
+from pilothouse.kit.source_codes import FILE_EMPTY
 from pilothouse.model.node import decode_node
 from pilothouse.model.proxy import Proxy
 from pilothouse.model.world import ConfigDelta, World

@@ -2,9 +2,9 @@
 
 import msgspec
 
-from pilothouse.kit.codes import FILE_EMPTY
 from pilothouse.kit.origin import FileOrigin, RegistryOrigin
 from pilothouse.kit.problem import Problem
+from pilothouse.kit.source_codes import FILE_EMPTY
 from pilothouse.server.readmodel import Status, show_problem, show_type
 from pilothouse.xds.protocol import Refusal, SyncState, TypeStatus
 from pilothouse.xds.resource import CLUSTER

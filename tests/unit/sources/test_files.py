@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from pilothouse.aio.tasks import Tasks
 from pilothouse.config.objects import Decoded
 from pilothouse.kit.errors import SettingsError
 from pilothouse.sources.files import FileSource, Keeping, Pace
+from pilothouse.sources.folder import MOST_BYTES
 from pilothouse.sources.hold import HoldRules
 
 from .support import BROKEN_FIELD, FAST, HALF_WRITTEN, Folder, a_route
@@ -307,7 +309,7 @@ async def test_a_mounted_config_map_changes_all_of_its_files_at_once(tmp_path: P
 
 
 async def test_a_file_that_is_written_without_a_pause_keeps_its_last_good_version(tmp_path: Path) -> None:
-    folder = Folder(tmp_path, Pace(still=0.002, tries=5))
+    folder = Folder(tmp_path, Pace(still=0.015, tries=5))
     path = folder.write("a.yaml", a_route("reviews"))
     folder.write("b.yaml", a_route("ratings"))
     await folder.look()
@@ -326,7 +328,23 @@ async def test_a_file_that_is_written_without_a_pause_keeps_its_last_good_versio
         stop.set()
         await writer
     assert sorted(folder.names()) == ["ratings", "reviews"]
+    assert timeout_of(folder) == {"1s", "9s"}
+    assert folder.codes(), "which one depends on the moment at which the writer was caught"
+    folder.write("a.yaml", a_route("reviews"))
+    await folder.look()
+    assert folder.codes() == []
+
+
+async def test_a_file_that_never_holds_still_is_told(tmp_path: Path) -> None:
+    folder = Folder(tmp_path, Pace(still=0.001, tries=3))
+    path = folder.write("a.yaml", a_route("reviews"))
+    await folder.look()
+    path.unlink()
+    path.symlink_to("/proc/uptime")  # never as long as it says
+    await folder.look()
+    assert folder.names() == ["reviews"]
     assert folder.codes() == ["file-busy"]
+    path.unlink()
     folder.write("a.yaml", a_route("reviews"))
     await folder.look()
     assert folder.codes() == []
@@ -346,3 +364,27 @@ async def test_a_file_that_is_replaced_a_thousand_times_ends_as_its_last_version
         await asyncio.to_thread(replace)
         await folder.until(lambda: timeout_of(folder) == {"1s"} and folder.codes() == [])
     assert all([o.key.name for o in delta.objects] == ["reviews"] for delta in folder.emitted)
+
+
+async def test_whatever_takes_the_place_of_a_good_file_its_objects_go_on_and_the_reason_is_told(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    spoilt: dict[str, Callable[[Path], object]] = {
+        "a folder, not a file": Path.mkdir,
+        "a pipe, not a file": os.mkfifo,
+        "a device, not a file": lambda path: path.symlink_to("/dev/zero"),
+        "a link to nowhere": lambda path: path.symlink_to("nowhere"),
+        "larger than 8 MiB": lambda path: path.write_bytes(b"#" * (MOST_BYTES + 1)),
+        "not UTF-8 text (byte 3)": lambda path: path.write_bytes(b"a: \xff"),
+        "the file is empty": Path.touch,
+    }
+    for number in range(len(spoilt)):
+        folder.write(f"{number}.yaml", a_route(f"r-{number}"))
+    good = await folder.look()
+    for number, spoil in enumerate(spoilt.values()):
+        (tmp_path / f"{number}.yaml").unlink()
+        spoil(tmp_path / f"{number}.yaml")
+    spoiled = await folder.look()
+    assert spoiled.objects == good.objects
+    for reason, problem in zip(spoilt, spoiled.problems, strict=True):
+        assert reason in problem.message
+        assert "(the last good version of VirtualService default/r-" in problem.message

@@ -2,7 +2,7 @@
 
 from pilothouse.config.decode import decode_documents
 from pilothouse.config.objects import Decoded
-from pilothouse.kit.codes import FILE_UNREADABLE
+from pilothouse.kit.source_codes import FILE_UNREADABLE
 from pilothouse.sources.last_good import FileState, keep_all, merge, take_text
 
 from .support import BROKEN_FIELD, HALF_WRITTEN, a_route
