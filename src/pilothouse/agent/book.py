@@ -8,7 +8,7 @@ the refusal does not name counts too, because Envoy applied it and the control p
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
-from pilothouse.agent.frames import decode_request, decode_response, doubt_versions
+from pilothouse.agent.frames import decode_request, decode_response, doubt_versions, response_key
 from pilothouse.agent.tally import RelayTally
 from pilothouse.xds.framing import MalformedFrame
 from pilothouse.xds.protocol import DeltaRequest, DeltaResponse
@@ -38,7 +38,7 @@ class StreamBook:
         self._tally = tally
         self._held: dict[str, dict[str, Resource]] = {}
         self._told: set[str] = set()
-        self._unanswered: dict[tuple[str, str], tuple[DeltaResponse, int]] = {}
+        self._unanswered: dict[tuple[str, str], bytes] = {}
         self._unanswered_bytes = 0
 
     @property
@@ -47,13 +47,13 @@ class StreamBook:
         return len(self._unanswered) > MOST_UNANSWERED or self._unanswered_bytes > MOST_UNANSWERED_BYTES
 
     def respond(self, frame: bytes) -> None:
-        """A response passes to Envoy."""
+        """A response passes to Envoy. What is in it is read when Envoy has answered: until then it must not wait."""
         try:
-            response = decode_response(frame)
+            key = response_key(frame)
         except MalformedFrame:
             self._tally.unreadable += 1
             return
-        self._unanswered[response.type_url, response.nonce] = (response, len(frame))
+        self._unanswered[key] = frame
         self._unanswered_bytes += len(frame)
 
     def request(self, frame: bytes) -> bytes:
@@ -68,7 +68,10 @@ class StreamBook:
             self._tally.unreadable += 1
             return frame
         if request.nonce:
-            self._answered(request)
+            try:
+                self._answered(request)
+            except MalformedFrame:
+                self._tally.unreadable += 1
         if request.type_url not in self._held:
             doubted = self._begin(request)
             if doubted:
@@ -85,10 +88,11 @@ class StreamBook:
         return frozenset(name for name in request.initial_versions if name not in held)
 
     def _answered(self, request: DeltaRequest) -> None:
-        response, size = self._unanswered.pop((request.type_url, request.nonce), (None, 0))
-        if response is None:
+        passed = self._unanswered.pop((request.type_url, request.nonce), None)
+        if passed is None:
             return
-        self._unanswered_bytes -= size
+        self._unanswered_bytes -= len(passed)
+        response = decode_response(passed)
         blamed: frozenset[str] = frozenset()
         if request.error is not None:
             self._tally.refused += 1

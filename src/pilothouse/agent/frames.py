@@ -40,6 +40,15 @@ def decode_request(frame: bytes) -> DeltaRequest:
     return DeltaRequest(type_url, tuple(subscribe), tuple(unsubscribe), versions, nonce, error)
 
 
+def response_key(frame: bytes) -> tuple[str, str]:
+    """Type URL and nonce of a DeltaDiscoveryResponse: all that has to be known before it may pass.
+
+    Raises ``MalformedFrame``.
+    """
+    texts = {number: _text(frame, start, end) for number, _, start, end in scan(frame) if number in (4, 5)}
+    return texts.get(4, ""), texts.get(5, "")
+
+
 def decode_response(frame: bytes) -> DeltaResponse:
     """A DeltaDiscoveryResponse; the bodies are copied out, not opened. Raises ``MalformedFrame``."""
     type_url, nonce = "", ""

@@ -7,6 +7,7 @@ name and counts as none. A disk that does not take it costs a counter and a line
 
 import asyncio
 import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -53,6 +54,8 @@ class LastGood:
         self._types: dict[str, Mapping[str, Resource]] = {}
         self._changes: CoalescingQueue[None] = CoalescingQueue()
         self._dirty = False
+        # A write whose task was cancelled goes on in its thread; the next must not meet it.
+        self._writing = threading.Lock()
         self._writes = self._failed_writes = self._written_bytes = 0
         self._confirmed_at = 0.0
         self._problem = ""
@@ -132,7 +135,7 @@ class LastGood:
         state = State({name: dict(kept) for name, kept in self._types.items()}, self._confirmed_at)
         body = encode_state(state, self._node_id)
         try:
-            await asyncio.to_thread(replace_file, self._path, body, self._most_bytes)
+            await asyncio.to_thread(self._write, body)
         except (OSError, Unusable) as error:
             self._failed(str(error))
             return False
@@ -148,6 +151,10 @@ class LastGood:
             os.utime(self._path, (self._confirmed_at, self._confirmed_at))
         except OSError:
             return  # nothing was written yet, or nothing can be: the next write tells
+
+    def _write(self, body: bytes) -> None:
+        with self._writing:
+            replace_file(self._path, body, self._most_bytes)
 
     def _not_used(self, reason: str) -> None:
         self._problem = f"{self._path} was not used: {reason}"

@@ -40,6 +40,8 @@ LATE_PATIENCE_SECONDS: Final = 15.0
 """The same for a control plane that has just shown that it answers, only late: or it would never get its turn."""
 LATE_SECONDS: Final = 30.0
 CONFIRM_SECONDS: Final = 30.0
+LAST_WRITE_SECONDS: Final = 5.0
+"""How long a disk may hold up an agent that leaves."""
 PROBES: Final = BackoffPolicy(base=0.1, most=2.0, least=0.1)
 
 SERVER_OPTIONS: Final = (
@@ -99,7 +101,9 @@ class Relay:
         finally:
             await server.stop(None)
             await self._upstream.close()
-            await self.kept.flush()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WRITE_SECONDS):
+                    await self.kept.flush()
             with suppress(OSError):
                 self._path.unlink(missing_ok=True)
 
@@ -195,7 +199,8 @@ class Relay:
             try:
                 await call.write(first)
                 await call.read()
-            except UpstreamLost:
+            except UpstreamLost as lost:
+                self._tally.lost_reason = str(lost)
                 await asyncio.sleep(backoff.next_wait())
             else:
                 return

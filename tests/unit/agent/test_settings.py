@@ -102,3 +102,14 @@ def test_a_mistake_is_named(tmp_path: Path, changes: dict[str, Any], said: str) 
 def test_all_mistakes_are_said_at_once(tmp_path: Path) -> None:
     settings = AgentSettings(name="", token="", state_dir=str(tmp_path), admin_port=70_000)
     assert len(validate_settings(settings)) == 3
+
+
+def test_a_state_folder_whose_socket_would_have_too_long_a_path_is_said_unless_there_is_no_socket() -> None:
+    fields: dict[str, Any] = {"name": "a", "token": "t", "state_dir": "/" + "x" * 97}
+    assert validate_settings(AgentSettings(**fields)) == (), "107 bytes fit"
+    fields["state_dir"] += "x"
+    (mistake,) = validate_settings(AgentSettings(**fields))
+    assert "too long for a Unix socket inside it (108 bytes, 107 at most)" in mistake
+    assert validate_settings(AgentSettings(**fields, direct_xds=True)) == ()
+    nothing = AgentSettings(name="a", token="t", state_dir="/s", most_stored_bytes=0)
+    assert "most_stored_bytes" in validate_settings(nothing)[0]

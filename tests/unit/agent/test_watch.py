@@ -45,7 +45,7 @@ class FakeAdmin:
 class Watched:
     """A watch over a fake Envoy. The process id is no process, so no memory is found."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: tuple[str, float] = ("", 0.0)) -> None:
         self.admin = FakeAdmin()
         self.clock = ManualClock()
         self.process = Cell(Process())
@@ -55,6 +55,7 @@ class Watched:
             expected=(INBOUND,),
             discovery=PILOT,
             clock=self.clock,
+            source=lambda: source,
         )
 
     def starts(self, pid: int) -> None:
@@ -139,3 +140,21 @@ async def test_a_new_process_gets_no_credit_from_the_old_one() -> None:
         one.admin.answers = False
         one.starts(2**22 + 2)
         await one.reason_is("envoy is starting")
+
+
+async def test_what_warms_what_was_rejected_and_where_the_configuration_came_from_are_told() -> None:
+    one = Watched(source=("stored", 12.0))
+    one.starts(2**22 + 1)
+    one.admin.updates = {
+        "cluster_manager.warming_clusters": 2,
+        "listener_manager.total_listeners_warming": 1,
+        "cluster_manager.cds.update_rejected": 3,
+        "listener_manager.lds.update_rejected": 1,
+        "listener_manager.lds.update_time": 7_000,
+    }
+    async with Tasks() as tasks:
+        tasks.start("watch", one.watch.run())
+        await one.ready()
+        state = one.watch.state.value
+        assert (state.warming, state.rejected, state.serving_since) == (3, 4, 7.0)
+        assert (state.source, state.stored_at) == ("stored", 12.0)

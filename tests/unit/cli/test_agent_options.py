@@ -120,3 +120,8 @@ def test_a_token_file_that_others_can_read_is_refused(options: AgentOptions) -> 
     (mistake,) = mistakes(options)
     assert mistake.startswith("--token-file: the token file")
     assert TOKEN not in mistake
+
+
+def test_envoy_is_relayed_unless_told_otherwise(options: AgentOptions) -> None:
+    assert not decode_agent(options).direct_xds
+    assert decode_agent(replace(options, direct_xds=True)).direct_xds

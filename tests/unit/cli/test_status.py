@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from pilothouse.cli.status import StatusOptions, Target, choose_target
 from pilothouse.cli.status_print import print_status
@@ -226,3 +227,11 @@ def test_on_a_terminal_the_same_cells_are_coloured() -> None:
     assert "\x1b[" in text
     assert "SYNCED 12s" in text
     assert "reviews-v1" in text
+
+
+def test_a_stored_configuration_is_told_with_its_age() -> None:
+    stored = structs.replace(READY, source="stored", stored_at=NOW - 725)
+    lines = printed(status(proxy("reviews-v1", envoy=stored))).splitlines()
+    assert "reviews-v1.default serves a stored configuration, 12m old" in lines
+    live = structs.replace(READY, source="live")
+    assert "stored" not in printed(status(proxy("reviews-v1", envoy=live)))

@@ -93,3 +93,10 @@ def test_no_secret_is_on_a_command_line() -> None:
     for one in plan_of().processes():
         assert "--token" not in one.arguments
     assert option(process("gateway").arguments, "--token-file") == "/run/8080/token"
+
+
+def test_every_envoy_is_relayed_or_none_is() -> None:
+    agents = [one for one in plan_of().processes() if one.kind in (Kind.GATEWAY, Kind.SIDECAR)]
+    assert not any("--direct-xds" in one.arguments for one in agents)
+    direct = MeshPlan.of(8080, "/run", "/config", direct_xds=True).processes()
+    assert sum("--direct-xds" in one.arguments for one in direct) == len(agents)
