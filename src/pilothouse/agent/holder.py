@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import json
 import os
-import random
 import selectors
 import signal
 import socket
@@ -225,7 +224,8 @@ class Holder:
         if life is not None and time.monotonic() - life.began >= LIVED_SECONDS:
             self._failures = 0
         least, base, most = BACKOFF
-        wait = random.uniform(least, min(base * 2 ** min(self._failures, 30), most))
+        share = int.from_bytes(os.urandom(2), "big") / 65535  # The module random would load OpenSSL.
+        wait = least + share * (min(base * 2 ** min(self._failures, 30), most) - least)
         self._failures += 1
         self._told["restarts"] += 1
         self._restart_at = time.monotonic() + wait

@@ -1,11 +1,11 @@
-"""The last step before Envoy: tie this process to the agent that started it, then become Envoy.
+"""The last step before a command: tie this process to the one that started it, then become the command.
 
-Run as a script of its own (``python -I -S launch.py AGENT_PID BINARY ARGUMENT...``), with the standard library only.
-The kernel then kills Envoy when the agent dies, even by SIGKILL, so that the agent which is started in its place
-finds the ports free. It replaces itself by Envoy and keeps the process id.
+Run as a script of its own (``python -I -S launch.py PARENT_PID BINARY ARGUMENT...``), with the standard library only.
+The kernel then kills the command when its parent dies, even by SIGKILL. It replaces itself by the command and keeps
+the process id. For what must not outlive its starter, such as the processes of a mesh; Envoy is the holder's.
 
 A script, and not ``preexec_fn``: that runs Python between fork and exec in a copy of a process that has gRPC's
-threads, any of which may hold a lock. It costs 20 to 60 ms once per start of Envoy.
+threads, any of which may hold a lock. It costs 20 to 60 ms once per start.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ PR_SET_PDEATHSIG = 1
 def follow_parent(parent: int) -> None:
     """Ask the kernel for SIGKILL when the thread that forked this process ends. End at once if it already has.
 
-    The signal follows the forking *thread*: agents fork from the thread of their event loop, which lives as long
+    The signal follows the forking *thread*: parents fork from the thread of their event loop, which lives as long
     as they do. Other kernels than Linux have no such request; there an orphan ends with its machine or by hand.
     """
     if sys.platform == "linux":
@@ -27,11 +27,11 @@ def follow_parent(parent: int) -> None:
         if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
     if os.getppid() != parent:
-        raise SystemExit("the agent ended before Envoy was started")
+        raise SystemExit("the parent ended before the command was started")
 
 
 def main(arguments: list[str]) -> None:
-    """``arguments``: the agent's process id, the binary, and what the binary is given."""
+    """``arguments``: the parent's process id, the binary, and what the binary is given."""
     parent, binary, *rest = arguments
     follow_parent(int(parent))
     os.execv(binary, [binary, *rest])

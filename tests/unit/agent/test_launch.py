@@ -22,7 +22,7 @@ def test_does_not_start_it_if_the_agent_is_gone() -> None:
     done = launcher(1 if os.getppid() != 1 else 2, "/bin/echo", "started")
     assert done.returncode != 0
     assert done.stdout == ""
-    assert "the agent ended" in done.stderr
+    assert "the parent ended" in done.stderr
 
 
 def test_a_program_that_is_not_there_is_said() -> None:
