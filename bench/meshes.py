@@ -93,4 +93,6 @@ def sidecar(number: int) -> Proxy:
         labels=(("instance", str(number)),),
         capture=CaptureMode.NONE,
         http_proxy_port=15001,
+        tunnels=True,
+        envoy_version="1.40.0",
     )

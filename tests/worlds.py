@@ -119,6 +119,7 @@ def a_sidecar(
         http_proxy_port=PROXY_PORT,
         tcp=tcp,
         tunnels=True,
+        envoy_version="1.40.0",
     )
 
 

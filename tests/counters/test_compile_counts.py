@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 import pytest
 
 from pilothouse.compiler.mesh import ROUNDS_BETWEEN_TIDYING, MeshCompiler
-from pilothouse.model.proxy import Proxy
+from pilothouse.model.proxy import Place, Proxy, TcpBind
 from pilothouse.model.service import Port, ServiceDelta
 from pilothouse.model.world import ConfigDelta, WorkloadDelta, World, fold
 from pilothouse.resolve.view import AssignmentView, ClusterView, InboundView, ListenerView, VirtualHostView
@@ -297,3 +297,26 @@ def test_changes_across_a_tidying_compile_what_they_always_do(mesh: Mesh) -> Non
 def test_proxy_that_comes_later_compiles_only_its_listeners(mesh: Mesh) -> None:
     mesh.proxies = [*mesh.proxies, a_sidecar("details", bind="127.0.0.9")]
     assert mesh.after() == {"LDS": 1}
+
+
+def test_tcp_listeners_and_tunnels_compile_in_the_own_part_only() -> None:
+    """The tunnel's listener is one for all proxies that agree in its guard; TCP listeners are each proxy's own."""
+    bind = TcpBind("reviews.service.mesh", 9080, Place("127.0.0.1", 7000))
+    mesh = Mesh(world_of(TEXT, REVIEWS, *OTHERS), [*sidecars(10), a_sidecar("client", tcp=(bind,))])
+    assert mesh.compiler.compiled["LDS"] == 11 + 1 + 1
+    assert list(classes(mesh.snapshots).values()) == [11]
+    assert mesh.after(endpoints_only(REVIEWS.with_endpoints("v2"))) == {"EDS": 4}
+    tea = "  - match: [{uri: {exact: /tea}}]\n    directResponse: {status: 418}\n"
+    assert mesh.after(objects_of(TEXT.replace(RATINGS, tea + RATINGS))) == {"VHDS": 1}
+
+
+def test_tcp_listener_comes_and_goes_with_its_service() -> None:
+    bind = TcpBind("stock.service.mesh", 9080, Place("127.0.0.1", 7000))
+    mesh = Mesh(world_of(TEXT, REVIEWS, *OTHERS), [a_sidecar("client", tcp=(bind,))])
+    stock = a_service("stock").with_endpoints("v1")
+    assert mesh.snapshots[0].find(LISTENER, "127.0.0.1_7000") is None
+    compiled = mesh.after(*services_of(REVIEWS, *OTHERS, stock))
+    assert mesh.snapshots[0].find(LISTENER, "127.0.0.1_7000") is not None
+    assert {kind: compiled[kind] for kind in ("CDS", "EDS", "VHDS")} == {"CDS": 1, "EDS": 1, "VHDS": 1}
+    mesh.after(*services_of(REVIEWS, *OTHERS))
+    assert mesh.snapshots[0].find(LISTENER, "127.0.0.1_7000") is None

@@ -9,8 +9,8 @@ from tests.envoy.proxying import Mesh, a_mesh, a_name_server, a_web_app
 
 pytestmark = pytest.mark.envoy
 
-OUTSIDE, OWN, NEAR = "127.44.9.1", "127.44.9.2", "127.0.0.9"
-"""Stand for the world outside, for an address of the proxy's own that is not loopback, and for loopback."""
+OUTSIDE, NEAR = "127.44.9.1", "127.0.0.9"
+"""Stand for the world outside (where a name server of the test is used), and for loopback."""
 
 
 async def curl(mesh: Mesh, *arguments: str) -> Ended:
@@ -77,19 +77,19 @@ async def test_a_request_for_the_proxy_port_itself_ends_at_once() -> None:
         assert stats.strip().endswith(": 0")
 
 
-async def test_own_address_and_what_steers_the_proxy_are_refused() -> None:
-    steers = Place(OUTSIDE, 0)
+async def test_own_address_and_what_steers_the_proxy_are_refused_also_by_name() -> None:
+    guarded = (Place("10.77.0.2", 15010),)
+    names = a_name_server(own=("10.77.0.1",), plane=("10.77.0.2",), shop=(OUTSIDE,))
     async with (
-        a_name_server(me=(OWN,), plane=(OUTSIDE,)) as resolver,
-        a_web_app(OWN) as own,
-        a_web_app(OUTSIDE) as plane,
-        a_web_app(OUTSIDE) as other,
-        a_mesh(resolver=resolver, address="10.77.0.1", guarded=(Place("10.77.0.2", 15010), steers)) as mesh,
+        names as resolver,
+        a_web_app(OUTSIDE) as port,
+        a_mesh(resolver=resolver, address="10.77.0.1", guarded=guarded) as mesh,
     ):
-        assert (await curl(mesh, f"http://plane.example.com:{other}/")).output.endswith("200/000")
-        assert (await curl(mesh, "http://10.77.0.1:1/")).output.endswith("403/000")
-        assert (await curl(mesh, "http://10.77.0.2:15010/")).output.endswith("403/000")
-        assert own != plane
+        for authority in ("own.example.com", "10.77.0.1:9", "plane.example.com:15010", "10.77.0.2:15010"):
+            for how in ((), ("-p",)):
+                ended = await curl(mesh, *how, f"http://{authority}/")
+                assert ended.output.endswith("/403" if how else "403/000"), (authority, ended)
+        assert (await curl(mesh, f"http://shop.example.com:{port}/")).output.endswith("200/000")
 
 
 async def test_registry_only_answers_with_the_name_of_the_host() -> None:

@@ -44,6 +44,10 @@ NEVER_OUTSIDE: Final[tuple[str, ...]] = (
 """Addresses that a host outside the mesh can never have, in CIDR form."""
 
 
+FIRST_THAT_FILTERS: Final = (1, 39)
+"""The first Envoy whose DNS cache has ``resolved_address_filter``."""
+
+
 @dataclass(frozen=True, slots=True)
 class OutsideGuard:
     """What one proxy must not forward to beyond ``NEVER_OUTSIDE``: its own addresses, and places that steer it."""
@@ -60,9 +64,17 @@ class OutsideGuard:
 def may_leave(proxy: Proxy) -> bool:
     """Whether requests of this proxy's app may leave the mesh, where the mesh's policy allows it.
 
-    Only through a port on loopback: one that others can reach would be an open proxy for them.
+    Only through a port on loopback: one that others can reach would be an open proxy for them. And only with an Envoy
+    that is known to look at what names resolve to: an older one would ignore ``NEVER_OUTSIDE`` without a word.
     """
-    return proxy.role is Role.SIDECAR and ip_address(proxy.http_proxy_address).is_loopback
+    on_loopback = ip_address(proxy.http_proxy_address).is_loopback
+    return proxy.role is Role.SIDECAR and on_loopback and filters_addresses(proxy.envoy_version)
+
+
+def filters_addresses(version: str) -> bool:
+    """Whether Envoy of this version (``1.40.0``; "" is unknown) can leave addresses out of what names resolve to."""
+    numbers = [int(part) for part in version.split("-")[0].split(".")[:2] if part.isdecimal()]
+    return len(numbers) == 2 and tuple(numbers) >= FIRST_THAT_FILTERS
 
 
 def outside_guard(proxy: Proxy) -> OutsideGuard:

@@ -117,6 +117,7 @@ def proxy_of(told: dict[str, Any]) -> tuple[str, Proxy]:
         tcp=announced.tcp,
         guarded=announced.guarded,
         address=told.get("address", proxy.address),
+        envoy_version=told.get("envoy", proxy.envoy_version),
         http_proxy_address=told.get("bind", proxy.http_proxy_address),
     )
 

@@ -8,7 +8,7 @@ import pytest
 from pilothouse.agent.settings import CheckKind, HealthCheck, Listen, PortMapping
 from pilothouse.cli.agent_options import AgentOptions, decode_agent
 from pilothouse.kit.errors import SettingsError
-from pilothouse.model.proxy import Role
+from pilothouse.model.proxy import Place, Role, TcpBind
 from pilothouse.model.service import Locality, Protocol
 
 TOKEN = "a-token-that-is-long-enough"
@@ -125,3 +125,27 @@ def test_a_token_file_that_others_can_read_is_refused(options: AgentOptions) -> 
 def test_envoy_is_relayed_unless_told_otherwise(options: AgentOptions) -> None:
     assert not decode_agent(options).direct_xds
     assert decode_agent(replace(options, direct_xds=True)).direct_xds
+
+
+def test_tcp_listeners_are_read_and_names_completed(options: AgentOptions) -> None:
+    settings = decode_agent(replace(options, tcp=["db:5432=127.0.0.1:15432", "kv.example.com:6379=[::1]:6379"]))
+    assert settings.tcp == (
+        TcpBind("db.service.mesh", 5432, Place("127.0.0.1", 15432)),
+        TcpBind("kv.example.com", 6379, Place("::1", 6379)),
+    )
+
+
+@pytest.mark.parametrize("text", ["db", "db:1", "db:1=127.0.0.1", ":1=127.0.0.1:1", "db:1=localhost:1"])
+def test_a_tcp_listener_that_is_not_one_is_told_with_an_example(options: AgentOptions, text: str) -> None:
+    (mistake,) = mistakes(replace(options, tcp=[text]))
+    assert mistake == f"--tcp {text!r} is not SERVICE:PORT=IP:PORT, such as db:5432=127.0.0.1:5432"
+
+
+def test_a_tcp_listener_that_others_could_reach_is_refused(options: AgentOptions) -> None:
+    (mistake,) = mistakes(replace(options, tcp=["db:1=10.0.0.1:1"]))
+    assert "10.0.0.1 is not on loopback" in mistake
+
+
+def test_a_tcp_listener_on_a_port_in_use_is_told(options: AgentOptions) -> None:
+    (mistake,) = mistakes(replace(options, tcp=["db:1=127.0.0.1:15000"]))
+    assert "is given to Envoy's admin interface and to the TCP listener for db.service.mesh:1" in mistake

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from pilothouse.model.node import decode_node
-from pilothouse.model.proxy import CaptureMode, Role
+from pilothouse.model.proxy import CaptureMode, Place, Role
 from pilothouse.model.service import Locality
 
 NODE = "sidecar~10.0.0.1~reviews-v1.shop~shop.svc.cluster.local"
@@ -103,3 +103,34 @@ def test_a_malformed_id_is_named(node_id: str, reason: str) -> None:
 def test_malformed_metadata_is_named_by_its_key(metadata: dict[str, object], key: str) -> None:
     with pytest.raises(ValueError, match=key):
         decode_node(NODE, metadata)
+
+
+def test_what_our_agent_announces_is_read() -> None:
+    proxy = decode_node(
+        NODE,
+        {
+            "PILOTHOUSE_TCP": "db.service.mesh:5432=127.0.0.1:5432, Cache.service.mesh:6379=[::1]:6379",
+            "PILOTHOUSE_TUNNELS": "true",
+            "PILOTHOUSE_GUARDED": "10.0.0.1:15000,[2001:db8::1]:15010",
+        },
+    )
+    assert [str(bind) for bind in proxy.tcp] == [
+        "cache.service.mesh:6379=[::1]:6379",
+        "db.service.mesh:5432=127.0.0.1:5432",
+    ]
+    assert proxy.tunnels
+    assert proxy.guarded == (Place("10.0.0.1", 15000), Place("2001:db8::1", 15010))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["db:5432", "db:5432=10.0.0.1:5432", "=127.0.0.1:1", "db=127.0.0.1:1", "db:x=127.0.0.1:1", "db:1=127.0.0.1:70000"],
+)
+def test_a_tcp_listener_that_cannot_be_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="metadata PILOTHOUSE_TCP"):
+        decode_node(NODE, {"PILOTHOUSE_TCP": text})
+
+
+def test_two_tcp_listeners_on_one_place_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"127\.0\.0\.1:1 is asked for twice"):
+        decode_node(NODE, {"PILOTHOUSE_TCP": "a:1=127.0.0.1:1,b:1=127.0.0.1:1"})

@@ -5,9 +5,11 @@ import msgspec
 from pilothouse.kit.origin import FileOrigin, RegistryOrigin
 from pilothouse.kit.problem import Problem
 from pilothouse.kit.source_codes import FILE_EMPTY
+from pilothouse.model.proxy import Place, TcpBind
 from pilothouse.server.readmodel import Status, show_problem, show_type
+from pilothouse.server.views import show_bind
 from pilothouse.xds.protocol import Refusal, SyncState, TypeStatus
-from pilothouse.xds.resource import CLUSTER
+from pilothouse.xds.resource import CLUSTER, LISTENER, Resource, Snapshot, resource_set
 
 ORIGINS = (FileOrigin("reviews.yaml", 7, 3), RegistryOrigin("embedded", "reviews.service.mesh"))
 
@@ -41,3 +43,11 @@ def test_a_problem_has_the_catalogues_way_out_unless_it_knows_a_better_one() -> 
 def test_a_status_survives_the_wire() -> None:
     status = Status("1", ready=True, started_at=1.0, now=2.0, waits_for=("files",))
     assert msgspec.json.decode(msgspec.json.encode(status), type=Status) == status
+
+
+def test_a_tcp_listener_that_the_proxy_does_not_have_is_told_with_the_reason() -> None:
+    bind = TcpBind("db.service.mesh", 5432, Place("127.0.0.1", 5432))
+    held = Snapshot({LISTENER: (resource_set(Resource("127.0.0.1_5432", "1", b"")),)})
+    assert show_bind(bind, held) == "db.service.mesh:5432=127.0.0.1:5432"
+    for without in (None, Snapshot({})):
+        assert show_bind(bind, without) == "db.service.mesh:5432=127.0.0.1:5432 (no such service and port)"

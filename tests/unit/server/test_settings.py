@@ -4,9 +4,11 @@ import msgspec
 import pytest
 
 from pilothouse.kit.errors import SettingsError
+from pilothouse.model.world import OutboundPolicy
 from pilothouse.server.settings import (
     SETTINGS,
     MeshSection,
+    OutboundTrafficPolicy,
     ServerSettings,
     is_loopback,
     refuse_exposure,
@@ -66,3 +68,6 @@ def test_the_meshs_part_is_what_resolve_reads() -> None:
     values = MeshSection(access_log=False, trust_domain="corp", root_namespace="root", connect_timeout=0.25).values()
     assert (values.access_log, values.trust_domain, values.root_namespace) == (False, "corp", "root")
     assert values.connect_timeout_ms == 250
+    assert values.outbound is OutboundPolicy.ALLOW_ANY
+    only = MeshSection(outbound_traffic_policy=OutboundTrafficPolicy(mode=OutboundPolicy.REGISTRY_ONLY))
+    assert only.values().outbound is OutboundPolicy.REGISTRY_ONLY
