@@ -41,13 +41,13 @@ class Patience:
 
     ``answer``: the control plane's answer to a registration. ``refused`` and ``wrong_token``: until the next
     attempt, because only a person can mend either, and then no restart should be needed. ``leave``: the control
-    plane's word that the workload is out; without it, the lease takes it out.
+    plane's word that the workload is out and that its callers know; without it, the workload is a suspect there.
     """
 
     answer: float = 10.0
     refused: float = 5.0
     wrong_token: float = 30.0
-    leave: float = 2.0
+    leave: float = 6.0
 
 
 @dataclass(frozen=True, slots=True)

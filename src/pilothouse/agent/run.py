@@ -42,10 +42,11 @@ from pilothouse.model.registration import Health
 
 log = structlog.get_logger(__name__)
 
-SETTLE_SECONDS: Final = 1.0
-"""Between the control plane's word that the workload is out and the drain: callers' Envoys are being told.
+SETTLE_SECONDS: Final = 0.2
+"""Between the control plane's word that the workload is out and the drain.
 
-The control plane does not say when all of them have acknowledged; by its debounce they are told within a second."""
+The word comes when the callers' Envoys have acknowledged it; requests that they had chosen an endpoint for are on
+their way."""
 GATEWAY_SETTLE_SECONDS: Final = 0.3
 """A gateway is in no registry: only load balancers that ask for its readiness hear of it."""
 ADOPTION_SECONDS: Final = 2.0

@@ -19,6 +19,11 @@ class CoalescingQueue(Generic[T]):
         self.first_arrival = 0.0
         """Loop time of the oldest item that waits; 0 if none does."""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits for the consumer."""
+        return not self._items
+
     def put(self, item: T) -> None:
         """Add an item; wakes the consumer."""
         if not self._items:

@@ -4,7 +4,7 @@ Requests are parsed by protobuf; responses leave as the bytes that ``server.wire
 ``server.stream``'s business. Knows neither the pipeline's state nor resources.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import grpc
@@ -76,8 +76,15 @@ class AdsServer:
         """What broken streams left for the next stream of their proxy."""
         return self._parts.unsettled
 
+    async def endpoints_known(self, published: Callable[[], bool]) -> None:
+        """Return once ``published`` holds and every proxy has acknowledged the endpoints that it subscribes to."""
+        answers = self._parts.answers
+        while not (published() and all(stream.knows_endpoints for stream in self.streams)):
+            await answers.after(answers.generation)
+
     def turn(self) -> None:
         """A publication is over: forget the bytes that it did not need."""
+        self._parts.answers.put(None)
         self.delta_headings.turn()
         self.sotw_headings.turn()
 

@@ -95,6 +95,7 @@ class Pipeline(Generic[M]):
         self._batch_since = 0.0
         self._resolved: World | None = None
         self._logged: frozenset[Problem] = frozenset()
+        self._publishing = False
         self.world = world
         self.mesh: M | None = None
         self.remember: tuple[Callable[[], None], ...] = ()
@@ -108,6 +109,11 @@ class Pipeline(Generic[M]):
     def ready(self) -> bool:
         """Whether proxies are answered."""
         return self.mesh is not None
+
+    @property
+    def quiet(self) -> bool:
+        """Whether everything that was submitted has been offered to everybody."""
+        return self._inbox.is_empty and not self._publishing
 
     @property
     def waits_for(self) -> tuple[str, ...]:
@@ -176,6 +182,7 @@ class Pipeline(Generic[M]):
 
     async def _publish(self, since: float) -> None:
         """Offer everybody what follows from the newest mesh."""
+        self._publishing = True
         for callback in self.remember:
             callback()
         for count, subscriber in enumerate(tuple(self._subscribers.values()), start=1):
@@ -183,6 +190,7 @@ class Pipeline(Generic[M]):
                 self._offer(self.mesh, subscriber, since)
             if count % OFFERS_PER_TURN == 0:
                 await asyncio.sleep(0)
+        self._publishing = False
         for callback in self.turned:
             callback()
         self._log_problems()

@@ -5,6 +5,8 @@ messages into calls and answers; leases, conflicts and services are the registry
 """
 
 import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -38,17 +40,27 @@ log = structlog.get_logger(__name__)
 
 MOST_MESSAGE_BYTES: Final = 64 * 1024
 FIRST_MESSAGE_SECONDS: Final = 10.0
+FAREWELL_SECONDS: Final = 5.0
+"""One proxy that never answers must not keep a workload from leaving."""
 SCHEME: Final = "bearer "
+
+
+async def known_at_once() -> None:
+    """For a registry without proxies."""
 
 
 @dataclass(frozen=True, slots=True)
 class RegistrationServer:
-    """Serves agents. ``token`` is the secret that they must present."""
+    """Serves agents. ``token`` is the secret that they must present.
+
+    ``everybody_knows`` returns once all proxies have acknowledged every endpoint change up to now.
+    """
 
     registry: EmbeddedRegistry
     board: AgentBoard
     clock: Clock
     token: str
+    everybody_knows: Callable[[], Awaitable[None]] = known_at_once
     calls: Calls = field(default_factory=Calls)
 
     def handlers(self) -> grpc.GenericRpcHandler:
@@ -121,12 +133,19 @@ class RegistrationServer:
             if isinstance(message, Deregister):
                 self.registry.deregister(registration)
                 self.board.left(registration.node_id, registration.serial)
+                await self._until_known()
                 await context.write(encode(Deregistered()))
                 return CLIENT_LEFT
             if isinstance(message, Register):
                 return _out_of_place(message)
             if not self._news(registration, message):
                 return End(grpc.StatusCode.ABORTED, "the registration does not stand any more: register again")
+
+    async def _until_known(self) -> None:
+        """Wait until the proxies that call the workload have heard that it leaves, at most ``FAREWELL_SECONDS``."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                await self.everybody_knows()
 
     def _news(self, registration: Registration, message: Health | EnvoyState) -> bool:
         """Take in what the agent says. Whether the registration stands."""

@@ -147,7 +147,13 @@ def assemble(settings: ServerSettings, clock: Clock) -> ControlPlane:
         registry=registry,
         saver=saver,
         ads=ads,
-        agents=RegistrationServer(registry, board, clock, token),
+        agents=RegistrationServer(
+            registry,
+            board,
+            clock,
+            token,
+            lambda: ads.endpoints_known(lambda: pipeline.quiet),
+        ),
         admin=AdminApi(live, lambda: compiler.compiled, {FILES: files}),
     )
 

@@ -15,6 +15,7 @@ import grpc
 import grpc.aio
 import structlog
 
+from pilothouse.aio.cell import Cell
 from pilothouse.aio.clock import Clock
 from pilothouse.aio.tasks import Tasks
 from pilothouse.model.proxy import Proxy
@@ -22,8 +23,8 @@ from pilothouse.server.calls import CLIENT_LEFT, Context, End
 from pilothouse.server.counters import Counters
 from pilothouse.server.pipeline import Subscriber, Variant
 from pilothouse.server.wire import decode_proxy
-from pilothouse.xds.protocol import TypeStatus
-from pilothouse.xds.resource import SHORT_NAMES, Resource, Snapshot
+from pilothouse.xds.protocol import SyncState, TypeStatus
+from pilothouse.xds.resource import ENDPOINT, SHORT_NAMES, Resource, Snapshot
 from pilothouse.xds.settings import StreamSettings
 
 log = structlog.get_logger(__name__)
@@ -119,7 +120,8 @@ class Audience(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StreamParts:
-    """What all streams of a server share. ``unsettled`` is what broken streams left, by proxy: see ``distrust``."""
+    """What all streams of a server share. ``unsettled`` is what broken streams left, by proxy: see ``distrust``.
+    ``answers`` changes with every request that a proxy sends."""
 
     audience: Audience
     clock: Clock
@@ -127,6 +129,7 @@ class StreamParts:
     settings: StreamSettings
     write_timeout: float = 20.0
     unsettled: dict[str, frozenset[str]] = field(default_factory=dict)
+    answers: Cell[None] = field(default_factory=lambda: Cell(None))
 
 
 class XdsStream(Generic[Q, R]):
@@ -173,6 +176,14 @@ class XdsStream(Generic[Q, R]):
     def status(self) -> tuple[TypeStatus, ...]:
         """Where each type stands."""
         return self._machine.status()
+
+    @property
+    def knows_endpoints(self) -> bool:
+        """Whether the proxy has acknowledged the newest endpoints of all that it subscribes to."""
+        if self._pending is not None or self._outbox:
+            return False
+        states = [status.state for status in self.status() if status.type_url == ENDPOINT]
+        return all(state in (SyncState.SYNCED, SyncState.NOT_SENT) for state in states)
 
     def offer(self, snapshot: Snapshot, since: float) -> None:
         """Serve this from now on: at once, or when the writer has written what it has."""
@@ -244,6 +255,7 @@ class XdsStream(Generic[Q, R]):
             self._parts.counters.refusals[kind] += 1
             log.warning("proxy refused configuration", proxy=self.proxy.id, type=kind, reason=request.error[:2000])
         self._send(self._machine.receive(request, self._now()))
+        self._parts.answers.put(None)
 
     def _send(self, responses: Sequence[R], since: float | None = None) -> None:
         """Hand responses to the writer, if there are any. It is not woken for nothing."""

@@ -7,7 +7,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 from pilothouse.model.world import ConfigDelta
 from pilothouse.server.ads import SERVICE
 
-from .support import CLUSTER, NODE, a_plane, names, until
+from .support import CLUSTER, ENDPOINT, NODE, a_plane, names, until
 
 
 async def test_a_delta_client_gets_the_state_and_then_only_what_changed() -> None:
@@ -134,3 +134,19 @@ async def test_a_change_that_does_not_concern_a_client_does_not_wake_it() -> Non
         assert names(await client.answer()) == ["c"]
         await until(lambda: plane.counters.responses["CDS"] == 3)
         assert plane.counters.wake_ups == 3
+
+
+async def test_endpoints_are_known_once_every_subscriber_has_acknowledged_them() -> None:
+    async with a_plane() as plane:
+        plane.submit("a")
+        client = plane.delta()
+        await client.ask()
+        await client.answer()
+        await client.ask(ENDPOINT, resource_names_subscribe=["a"])
+        endpoints = await client.answer()
+        known = asyncio.ensure_future(plane.ads.endpoints_known(lambda: plane.pipeline.quiet))
+        await asyncio.sleep(0)
+        assert not known.done()
+        await client.acknowledge(endpoints)
+        async with asyncio.timeout(10):
+            await known

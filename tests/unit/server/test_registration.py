@@ -53,6 +53,11 @@ class Plane:
         rules = EmbeddedRules(lease_seconds=3.0, suspect_seconds=6.0)
         self.registry = EmbeddedRegistry(self._take, self.clock, rules, known)
         self.channel: grpc.aio.Channel
+        self.known = asyncio.Event()
+        self.known.set()
+
+    async def everybody_knows(self) -> None:
+        await self.known.wait()
 
     def _take(self, delta: object) -> None:
         self.world = fold_one(self.world, delta)  # type: ignore[arg-type]  # the registry's sink takes any delta
@@ -103,7 +108,7 @@ class Agent:
 async def a_plane(known: KnownState | None = None) -> AsyncIterator[Plane]:
     plane = Plane(known or KnownState())
     server = grpc.aio.server(options=SERVER_OPTIONS)
-    service = RegistrationServer(plane.registry, plane.board, plane.clock, TOKEN)
+    service = RegistrationServer(plane.registry, plane.board, plane.clock, TOKEN, plane.everybody_knows)
     server.add_generic_rpc_handlers((service.handlers(),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -129,6 +134,21 @@ async def test_an_agent_registers_reports_and_leaves() -> None:
         assert plane.world.workloads == {}
         assert plane.board.all() == ()
         assert (await agent.end())[0] is grpc.StatusCode.OK
+
+
+async def test_the_farewell_is_answered_once_the_callers_know() -> None:
+    async with a_plane() as plane:
+        agent = plane.agent()
+        await agent.say(REGISTER)
+        assert await agent.hear() == Accepted(3.0)
+        plane.known.clear()
+        await agent.say(Deregister())
+        await until(lambda: plane.world.workloads == {})
+        answer = asyncio.ensure_future(agent.hear())
+        await asyncio.sleep(0)
+        assert not answer.done()
+        plane.known.set()
+        assert await answer == Deregistered()
 
 
 @pytest.mark.parametrize("token", [None, "Bearer wrong", "Bearer ", TOKEN, f"Basic {TOKEN}"])
