@@ -7,6 +7,8 @@ what it holds, which is the protocol's own way to go on without a gap.
 """
 
 import asyncio
+import os
+import stat
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -62,6 +64,7 @@ class Relay:
 
     def __init__(self, settings: AgentSettings, clock: Clock | None = None) -> None:
         self._path = Path(settings.relay_socket)
+        self._beside_state = self._path.parent == Path(settings.state_dir)
         self._clock = clock or SystemClock()
         self._upstream = Upstream(settings.discovery, settings.token)
         self._tally = RelayTally()
@@ -106,11 +109,15 @@ class Relay:
                     await self.kept.flush()
             with suppress(OSError):
                 self._path.unlink(missing_ok=True)
+                if not self._beside_state:
+                    self._path.parent.rmdir()
 
     async def _listen(self, server: grpc.aio.Server) -> None:
         """Only this user may connect: whoever does would speak with the agent's token."""
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not self._beside_state and not is_private(self._path.parent):
+                raise PermissionError(f"{self._path.parent} is not a folder of this user alone")
             server.add_insecure_port(f"unix:{self._path}")
             self._path.chmod(0o600)
             await server.start()
@@ -213,6 +220,12 @@ class Relay:
             if self._tally.live_streams:
                 self.kept.touch()
             await asyncio.sleep(CONFIRM_SECONDS)
+
+
+def is_private(folder: Path) -> bool:
+    """Whether ``folder`` is a real folder that this user owns and nobody else may enter."""
+    found = folder.lstat()
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
 
 
 def comes_with_nothing(first: bytes) -> bool:

@@ -8,13 +8,17 @@ import re
 from collections.abc import Iterator
 from enum import StrEnum
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from pilothouse.kit.digest import digest
 from pilothouse.model.labels import Labels
 from pilothouse.model.proxy import InboundPort, Role, TcpBind, Workload
 from pilothouse.model.service import Locality, Protocol
+
+LONGEST_SOCKET_PATH: Final = 107
+"""Bytes in the path of a Unix socket on Linux."""
 
 
 class PortMapping(msgspec.Struct, frozen=True):
@@ -140,8 +144,11 @@ class AgentSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def relay_socket(self) -> str:
-        """Where Envoy reaches the agent's relay."""
-        return f"{self.state_dir}/xds.sock"
+        """Where Envoy reaches the agent's relay: in the state folder, or near the root where that path is too long."""
+        path = f"{self.state_dir}/xds.sock"
+        if len(path.encode()) <= LONGEST_SOCKET_PATH:
+            return path
+        return f"/tmp/pilothouse-{digest(self.state_dir.encode())[:16]}/xds.sock"
 
     @property
     def admin(self) -> Listen:
@@ -209,18 +216,8 @@ def validate_settings(settings: AgentSettings) -> tuple[str, ...]:
     return (*name_mistakes(settings), *port_mistakes(settings), *health_mistakes(settings), *relay_mistakes(settings))
 
 
-LONGEST_SOCKET_PATH = 107
-"""Bytes in the path of a Unix socket on Linux."""
-
-
 def relay_mistakes(settings: AgentSettings) -> Iterator[str]:
-    """A state folder whose socket Envoy could not reach, and a store that holds nothing."""
-    length = len(settings.relay_socket.encode())
-    if not settings.direct_xds and length > LONGEST_SOCKET_PATH:
-        yield (
-            f"state_dir {settings.state_dir!r} is too long for a Unix socket inside it ({length} bytes, "
-            f"{LONGEST_SOCKET_PATH} at most); choose a shorter one, or direct xDS"
-        )
+    """A store that holds nothing."""
     if settings.most_stored_bytes < 1:
         yield "most_stored_bytes must be at least 1"
 

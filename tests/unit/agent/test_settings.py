@@ -104,12 +104,15 @@ def test_all_mistakes_are_said_at_once(tmp_path: Path) -> None:
     assert len(validate_settings(settings)) == 3
 
 
-def test_a_state_folder_whose_socket_would_have_too_long_a_path_is_said_unless_there_is_no_socket() -> None:
+def test_the_relays_socket_is_in_the_state_folder_unless_its_path_would_be_too_long() -> None:
     fields: dict[str, Any] = {"name": "a", "token": "t", "state_dir": "/" + "x" * 97}
-    assert validate_settings(AgentSettings(**fields)) == (), "107 bytes fit"
+    assert AgentSettings(**fields).relay_socket == f"{fields['state_dir']}/xds.sock", "107 bytes fit"
     fields["state_dir"] += "x"
-    (mistake,) = validate_settings(AgentSettings(**fields))
-    assert "too long for a Unix socket inside it (108 bytes, 107 at most)" in mistake
-    assert validate_settings(AgentSettings(**fields, direct_xds=True)) == ()
-    nothing = AgentSettings(name="a", token="t", state_dir="/s", most_stored_bytes=0)
-    assert "most_stored_bytes" in validate_settings(nothing)[0]
+    other = {**fields, "state_dir": fields["state_dir"] + "y"}
+    assert AgentSettings(**fields).relay_socket.startswith("/tmp/pilothouse-")
+    assert AgentSettings(**fields).relay_socket != AgentSettings(**other).relay_socket
+
+
+def test_a_store_that_holds_nothing_is_a_mistake() -> None:
+    (mistake,) = validate_settings(AgentSettings(name="a", token="t", state_dir="/s", most_stored_bytes=0))
+    assert "most_stored_bytes" in mistake
