@@ -44,6 +44,7 @@ class Life:
         self.since = time.time()
         self.began = time.monotonic()
         self.last: deque[str] = deque(maxlen=LAST_LINES)
+        self.attached = self.took_over = False
         self.outputs: list[Output] = []
 
 
