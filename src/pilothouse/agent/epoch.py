@@ -47,6 +47,12 @@ class Life:
         self.attached = self.took_over = False
         self.outputs: list[Output] = []
 
+    def see(self, *, initializing: bool) -> bool:
+        """Whether this epoch has taken over: it was seen to start, and then to have started."""
+        self.took_over = self.took_over or (self.attached and not initializing)
+        self.attached = self.attached or initializing
+        return self.took_over
+
 
 def describe_exit(returncode: int) -> str:
     """``killed by SIGKILL`` or ``ended with exit code 1``."""
