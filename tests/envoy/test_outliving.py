@@ -296,6 +296,22 @@ async def test_a_bootstrap_that_envoy_refuses_replaces_nothing(tmp_path: Path) -
         assert (await drill.holds()).pid == before.pid
 
 
+async def test_an_epoch_that_dies_at_its_start_replaces_nothing_and_the_next_one_works(tmp_path: Path) -> None:
+    async with drilled(tmp_path) as drill:
+        before = await drill.holds()
+        broken = disguised(tmp_path, "*restart-epoch*) echo broken >&2; exit 3")
+        async with Load(drill.url) as load:
+            reply = await drill.ask("reload", str(broken))
+            assert reply == Reply(
+                "the reload failed, and epoch 0 serves on: epoch 1 ended with exit code 3: broken", done=True, ok=False
+            )
+            assert (await drill.holds(older=())).pid == before.pid
+            assert (await drill.readiness())[0] == 200
+            assert await drill.ask("reload", str(find_envoy())) == Reply("epoch 1 serves", done=True)
+            await load.more(100)
+        assert told("an epoch that dies at its start, then a good one", load) == 0
+
+
 async def test_an_agent_with_another_bootstrap_restarts_hot(tmp_path: Path) -> None:
     async with drilled(tmp_path) as drill:
         async with Load(drill.url) as load:

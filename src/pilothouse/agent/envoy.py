@@ -194,6 +194,7 @@ class Envoy:
             raise ReloadRefused(f"Envoy refuses the bootstrap, and the running one goes on: {refused}")
         answer = await link.ask("reload", **command.wanted())
         if answer.ok:
+            self.process.put(replace(self.process.value, reload=""))
             log.info("envoy restarts hot", epoch=epoch + 1, binary=str(command.binary))
             return epoch + 1
         if not answer.incompatible:

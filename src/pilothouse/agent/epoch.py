@@ -44,7 +44,14 @@ class Life:
         self.since = time.time()
         self.began = time.monotonic()
         self.last: deque[str] = deque(maxlen=LAST_LINES)
+        self.attached = self.took_over = False
         self.outputs: list[Output] = []
+
+    def see(self, *, initializing: bool) -> bool:
+        """Whether this epoch has taken over: it was seen to start, and then to have started."""
+        self.took_over = self.took_over or (self.attached and not initializing)
+        self.attached = self.attached or initializing
+        return self.took_over
 
 
 def describe_exit(returncode: int) -> str:

@@ -127,7 +127,7 @@ class Holder:
             return {"ok": False, "reason": "no Envoy runs"}
         current = self._lives[-1]
         self._version = hot_restart_version(f"/proc/{current.pid}/exe")  # The file may have been replaced since.
-        if self._memory.initializing(self._version):
+        if self._lives[:-1] and not self._has_taken_over():
             return {"ok": False, "reason": f"epoch {current.epoch} has not taken over yet"}
         offered = hot_restart_version(command["binary"])
         if not self._version or offered != self._version:
@@ -194,6 +194,7 @@ class Holder:
             while output.open and output.read():
                 pass
             self._close(output)
+        self._has_taken_over()
         self._lives.remove(life)
         if self._ending:
             self._told |= {"last_exit": how, "last_lines": list(life.last)}
@@ -203,7 +204,8 @@ class Holder:
             if len(self._lives) == 1:
                 self._adopt(self._lives[0])
             return
-        if self._lives and self._memory.initializing(self._version, clear=True):
+        if self._lives and not life.took_over:
+            self._memory.initializing(self._version, clear=True)
             said = life.last[-1] if life.last else "it said nothing"
             self._told |= {"reload": f"epoch {life.epoch} {how}: {said}", "deaf": True}
             return
@@ -211,6 +213,10 @@ class Holder:
         self._adopt(life)
         self._end(0.5)  # Older epochs have given their listeners away.
         self._restart_later(life)
+
+    def _has_taken_over(self) -> bool:
+        """Whether the newest epoch has the listeners, as far as can be seen."""
+        return self._lives[-1].see(initializing=self._memory.initializing(self._version))
 
     def _adopt(self, life: Life) -> None:
         """From now on, this is what is run again after a crash."""
@@ -257,11 +263,10 @@ class Holder:
                 self._told |= {"last_exit": failure, "last_lines": []}
                 self._restart_later(None)
         due = self._kill_at if self._lives else self._restart_at
+        if self._lives[:-1] and not self._has_taken_over():
+            young = now - self._lives[-1].began < LIVED_SECONDS
+            due = min(due, now + (0.02 if young else 0.5))
         return min(max(due - now, 0.0), 3600.0)
-
-    def close(self) -> None:
-        """Remove what Envoy left."""
-        self._memory.remove()
 
 
 class Server:
@@ -306,7 +311,7 @@ class Server:
         self._report()
         with contextlib.suppress(OSError):
             os.unlink(SOCKET)
-        self._holder.close()
+        SharedMemory().remove()
 
     def _serve(self, source: Any, output: Output | None) -> None:
         if output is not None:
