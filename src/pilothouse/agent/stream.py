@@ -20,8 +20,12 @@ SEND_SECONDS: Final = 10.0
 """How long the control plane may leave a message untaken."""
 
 CHANNEL_OPTIONS: Final = (
+    # A control plane that hangs closes no connection: it is given up after ten seconds without an answer to a ping.
     ("grpc.keepalive_time_ms", 5_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    # As gRPC 1.85 was seen to do: an unanswered ping ends the connection after this time (60 s by default), whatever
+    # the time before says.
+    ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.http2.max_pings_without_data", 0),
     # The app's environment sets HTTP_PROXY to reach its sidecar; the agent's own way must not lead through it.
     ("grpc.enable_http_proxy", 0),

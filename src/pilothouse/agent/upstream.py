@@ -11,26 +11,18 @@ import grpc
 import grpc.aio
 
 from pilothouse.agent.settings import Listen
+from pilothouse.agent.stream import CHANNEL_OPTIONS
 
 PATH: Final = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 STATUS_SECONDS: Final = 5.0
 
-CHANNEL_OPTIONS: Final = (
-    # A control plane that hangs closes no connection: it is given up after ten seconds without an answer to a ping.
-    ("grpc.keepalive_time_ms", 5_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    # As gRPC 1.85 was seen to do: an unanswered ping ends the connection after this time (60 s by default), whatever
-    # the time before says.
-    ("grpc.http2.ping_timeout_ms", 5_000),
-    ("grpc.http2.max_pings_without_data", 0),
+RELAY_OPTIONS: Final = (
+    *CHANNEL_OPTIONS,
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
-    # The app's environment sets HTTP_PROXY to reach its sidecar; the agent's own way must not lead through it.
-    ("grpc.enable_http_proxy", 0),
-    ("grpc.use_local_subchannel_pool", 1),
 )
 
 Call: TypeAlias = "grpc.aio.StreamStreamCall[bytes, bytes]"
@@ -95,7 +87,7 @@ class Upstream:
 
     def __init__(self, where: Listen, token: str) -> None:
         self._metadata = (("authorization", f"Bearer {token}"),)
-        self._channel = grpc.aio.insecure_channel(str(where), options=CHANNEL_OPTIONS)
+        self._channel = grpc.aio.insecure_channel(str(where), options=RELAY_OPTIONS)
         # Without serializers, messages are the bytes themselves; the stubs cannot infer that.
         self._connect: Connect = self._channel.stream_stream(PATH)
 
