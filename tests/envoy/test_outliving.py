@@ -101,8 +101,8 @@ class Drill:
 
 
 @asynccontextmanager
-async def drilled(tmp_path: Path) -> AsyncIterator[Drill]:
-    """A ready agent in front of an app that answers at once."""
+async def drilled(tmp_path: Path, *, direct: bool = False) -> AsyncIterator[Drill]:
+    """A ready agent in front of an app that answers at once. ``direct``: its Envoy does not need it for xDS."""
 
     async def answer(_: web.Request) -> web.Response:
         return web.Response(text="fast")
@@ -113,7 +113,7 @@ async def drilled(tmp_path: Path) -> AsyncIterator[Drill]:
     await runner.setup()
     port, inbound = free_ports(2)
     await web.TCPSite(runner, "127.0.0.1", port).start()
-    settings = a_settings(tmp_path, services=(PortMapping("reviews", 9080, inbound, port),))
+    settings = a_settings(tmp_path, services=(PortMapping("reviews", 9080, inbound, port),), direct_xds=direct)
     plane = FakeControlPlane(port=settings.discovery_port, extra=(discovery(settings, port),))
     async with aiohttp.ClientSession(trust_env=False) as session:
         drill = Drill(settings, plane, session)
@@ -185,7 +185,8 @@ async def test_a_killed_holder_takes_envoy_along_and_both_are_back_within_a_seco
 
 @pytest.mark.parametrize("agent_lives", [True, False], ids=["with its agent", "without an agent"])
 async def test_a_killed_envoy_is_started_again_by_its_holder(tmp_path: Path, agent_lives: bool) -> None:
-    async with drilled(tmp_path) as drill:
+    # Behind the relay, an Envoy that starts needs its agent, which is started again by systemd or `up`.
+    async with drilled(tmp_path, direct=not agent_lives) as drill:
         before = await drill.holds()
         if not agent_lives:
             await drill.kill_agent()
@@ -213,8 +214,20 @@ async def test_a_reload_fails_no_request(tmp_path: Path) -> None:
         assert (await drill.readiness())[0] == 200
 
 
-async def test_a_reload_while_the_control_plane_is_away_lets_the_old_epoch_serve_on(tmp_path: Path) -> None:
+async def test_a_reload_while_the_control_plane_is_away_takes_over_with_the_stored_configuration(
+    tmp_path: Path,
+) -> None:
     async with drilled(tmp_path) as drill:
+        async with Load(drill.url) as load:
+            await until(lambda: (drill.state_dir / "last-good").exists())
+            await drill.plane.stop()
+            assert await drill.ask("reload") == Reply("epoch 1 serves", done=True)
+            await load.more(200)
+        assert told("reload from the stored configuration", load) == 0
+
+
+async def test_a_reload_while_the_control_plane_is_away_lets_the_old_epoch_serve_on(tmp_path: Path) -> None:
+    async with drilled(tmp_path, direct=True) as drill:
         before = await drill.holds()
         async with Load(drill.url) as load:
             await drill.plane.stop()
@@ -344,7 +357,7 @@ async def test_stop_leaves_nothing(tmp_path: Path) -> None:
         assert not exists(state.holder)
         assert not file.exists()
         left = {path.name for path in drill.state_dir.iterdir()}
-        assert left == {"agent.lock", "envoy.json", "logs"}
+        assert left - {"last-good"} == {"agent.lock", "envoy.json", "logs"}
 
 
 async def test_a_stopped_agent_does_not_block_envoy_s_logs(tmp_path: Path) -> None:

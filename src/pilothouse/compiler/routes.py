@@ -49,6 +49,9 @@ _NAME_FIELD = 1
 _VIRTUAL_HOSTS_FIELD = 2
 
 
+_TUNNEL = BuiltIn("CONNECT through the app's HTTP proxy port")
+
+
 def compile_virtual_host(view: VirtualHostView) -> Resource:
     """The virtual host as VHDS wants it: resource and message are both named ``TABLE/NAME``.
 
@@ -56,15 +59,17 @@ def compile_virtual_host(view: VirtualHostView) -> Resource:
     host goes on answering, and a domain that moves to another one is refused as a duplicate.
     """
     name = f"{view.table}/{view.name}"
+    tunnels = (view.tunnel,) if view.tunnel else ()
     message = route_components_pb2.VirtualHost(
         name=name,
         domains=view.domains,
-        routes=[*([tunnel(view.tunnel)] if view.tunnel else ()), *(route(r) for r in view.routes)],
+        routes=[*map(tunnel, tunnels), *map(route, view.routes)],
         include_request_attempt_count=True,
         typed_per_filter_config={OUTSIDE_GUARD: any_of(ENABLED)} if view.guarded else {},
     )
     origins = tuple(dict.fromkeys((*view.origins, *(o for r in view.routes for o in r.origins))))
-    return replace(seal(name, message, origins), parts=tuple(r.origins[0] for r in view.routes))
+    parts = (*(_TUNNEL for _ in tunnels), *(r.origins[0] for r in view.routes))
+    return replace(seal(name, message, origins), parts=parts)
 
 
 def tunnel(cluster: str) -> Fields:

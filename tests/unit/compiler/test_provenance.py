@@ -1,6 +1,6 @@
 """Which line made this route, this cluster, this listener? Every compiled part says so."""
 
-from pilothouse.kit.origin import FileOrigin, RegistryOrigin
+from pilothouse.kit.origin import BuiltIn, FileOrigin, RegistryOrigin
 from pilothouse.xds.resource import CLUSTER, ENDPOINT, LISTENER, VIRTUAL_HOST
 from tests.worlds import a_gateway, a_service, a_sidecar, compile_snapshot, world_of
 
@@ -55,7 +55,7 @@ def test_each_route_of_a_virtual_host_names_its_own_line():
 
 def test_a_default_route_names_the_registry_that_made_the_service():
     host = compile_snapshot(WORLD, a_sidecar("productpage")).find(VIRTUAL_HOST, "http_proxy/details.service.mesh:9080")
-    assert [type(origin) for origin in host.parts] == [RegistryOrigin]
+    assert [type(origin) for origin in host.parts] == [BuiltIn, RegistryOrigin], "the tunnel's route stands first"
 
 
 def test_a_cluster_of_a_subset_names_the_subset_then_the_policy_then_the_service():
