@@ -27,12 +27,12 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from msgspec import structs
 
 from pilothouse.compiler.outside import cidr
-from pilothouse.compiler.wire import length_delimited
 from pilothouse.kit.origin import RegistryOrigin
 from pilothouse.model.proxy import InboundPort, Place, Proxy, TcpBind, Workload
 from pilothouse.model.service import Endpoint, Port, Protocol, Service, ServiceDelta, ServiceKey
 from pilothouse.model.world import MeshSettings, OutboundPolicy, WorkloadDelta, World, fold
 from pilothouse.resolve.outside import NEVER_OUTSIDE
+from pilothouse.xds.framing import bytes_field
 from pilothouse.xds.resource import CLUSTER, LISTENER, Resource, Snapshot, resource_set
 from tests.envoy.static_bootstrap import managers
 from tests.envoy.steering import ControlPlane, RealEnvoy, an_envoy, free_port
@@ -161,7 +161,7 @@ def scripted_cache(port: int) -> dns_cache_pb2.DnsCacheConfig:
     cache.typed_dns_resolver_config.typed_config.CopyFrom(packed)
     ranges = [n for n in NEVER_OUTSIDE if n != "127.0.0.0/8"] + ["127.0.0.0/16"]
     never = address_pb2.AddressMatcher(ranges=[cidr(network) for network in ranges])
-    cache.MergeFromString(length_delimited(16, never.SerializeToString()))
+    cache.MergeFromString(bytes_field(16, never.SerializeToString()))
     return cache
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from pilothouse.cli.options import CONTEXT, command_of
-from pilothouse.cli.status import DEFAULT_ADDRESS, DEFAULT_TOKEN_FILE, StatusOptions, choose_target, read_credential
+from pilothouse.cli.status import AddressOption, StatusOptions, TokenFileOption, choose_target, read_credential
 
 if TYPE_CHECKING:
     from pilothouse.server.readmodel import HeldStatus
@@ -26,17 +26,8 @@ class AcceptOptions:
     change: Annotated[
         str, typer.Option(metavar="NAME", help="Accept only the change of this name, as `status` shows it.")
     ] = ""
-    address: Annotated[
-        str,
-        typer.Option(
-            metavar="HOST:PORT",
-            help=f"The control plane's admin address [default: that of a running `up`, or {DEFAULT_ADDRESS}].",
-        ),
-    ] = ""
-    token_file: Annotated[
-        str,
-        typer.Option(metavar="FILE", help=f"Its token file [default: that of `up`, or {DEFAULT_TOKEN_FILE}]."),
-    ] = ""
+    address: AddressOption = ""
+    token_file: TokenFileOption = ""
 
 
 def declare(app: typer.Typer) -> None:

@@ -6,7 +6,7 @@ library, so that the answer comes at once.
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 
@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 
 DEFAULT_ADDRESS: Final = "127.0.0.1:15014"
 DEFAULT_TOKEN_FILE: Final = ".pilothouse/token"
+
+AddressOption: TypeAlias = Annotated[
+    str,
+    typer.Option(
+        metavar="HOST:PORT",
+        help=f"The control plane's admin address [default: that of a running `up`, or {DEFAULT_ADDRESS}].",
+    ),
+]
+TokenFileOption: TypeAlias = Annotated[
+    str, typer.Option(metavar="FILE", help=f"Its token file [default: that of `up`, or {DEFAULT_TOKEN_FILE}].")
+]
 
 
 class Output(StrEnum):
@@ -37,17 +48,8 @@ class StatusOptions:
     output: Annotated[
         Output, typer.Option("--output", "-o", help="wide adds memory, restarts, versions and connections.")
     ] = Output.TABLE
-    address: Annotated[
-        str,
-        typer.Option(
-            metavar="HOST:PORT",
-            help=f"The control plane's admin address [default: that of a running `up`, or {DEFAULT_ADDRESS}].",
-        ),
-    ] = ""
-    token_file: Annotated[
-        str,
-        typer.Option(metavar="FILE", help=f"Its token file [default: that of `up`, or {DEFAULT_TOKEN_FILE}]."),
-    ] = ""
+    address: AddressOption = ""
+    token_file: TokenFileOption = ""
 
 
 @dataclass(frozen=True, slots=True)

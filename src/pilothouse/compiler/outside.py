@@ -18,8 +18,9 @@ from envoy.extensions.rbac.matchers.upstream_ip_port.v3 import upstream_ip_port_
 from envoy.type.matcher.v3 import address_pb2
 from google.protobuf.message import Message
 
-from pilothouse.compiler.wire import Fields, any_of, length_delimited
+from pilothouse.compiler.wire import Fields, any_of
 from pilothouse.resolve.outside import NEVER_OUTSIDE, OutsideGuard
+from pilothouse.xds.framing import bytes_field
 
 FORWARD_PROXY: Final = "envoy.clusters.dynamic_forward_proxy"
 FORWARD_PROXY_FILTER: Final = "envoy.filters.http.dynamic_forward_proxy"
@@ -35,7 +36,7 @@ def dns_cache() -> dns_cache_pb2.DnsCacheConfig:
     """The cache that filter and cluster share; Envoy refuses two configurations under one name."""
     cache = dns_cache_pb2.DnsCacheConfig(name="outside", dns_lookup_family="V4_PREFERRED")
     never = address_pb2.AddressMatcher(ranges=[cidr(network) for network in NEVER_OUTSIDE])
-    cache.MergeFromString(length_delimited(_RESOLVED_ADDRESS_FILTER, never.SerializeToString(deterministic=True)))
+    cache.MergeFromString(bytes_field(_RESOLVED_ADDRESS_FILTER, never.SerializeToString(deterministic=True)))
     return cache
 
 

@@ -20,7 +20,6 @@ from pilothouse.compiler.wire import (
     Fields,
     any_of,
     duration,
-    length_delimited,
     seal,
     seal_bytes,
     string_map,
@@ -41,6 +40,7 @@ from pilothouse.resolve.view import (
     VirtualHostView,
     WeightedTarget,
 )
+from pilothouse.xds.framing import bytes_field
 from pilothouse.xds.resource import VIRTUAL_HOST, Resource
 
 FAULT_FILTER = "envoy.filters.http.fault"
@@ -94,17 +94,17 @@ def join_table(table: Resource, hosts: tuple[Resource, ...]) -> Resource:
     mine = [r for r in hosts if r.name.startswith(prefix)]
     head = message.SerializeToString(deterministic=True)
     named = (renamed(r.body, r.name, r.name.removeprefix(prefix)) for r in mine)
-    body = head + b"".join(length_delimited(_VIRTUAL_HOSTS_FIELD, host) for host in named)
+    body = head + b"".join(bytes_field(_VIRTUAL_HOSTS_FIELD, host) for host in named)
     origins = tuple(dict.fromkeys((*table.origins, *(o for r in mine for o in r.origins))))
     return seal_bytes(table.name, body, origins)
 
 
 def renamed(body: bytes, old: str, new: str) -> bytes:
     """The serialised virtual host under its short name, as istiod calls it. The name is field 1, so it comes first."""
-    head = length_delimited(_NAME_FIELD, old.encode())
+    head = bytes_field(_NAME_FIELD, old.encode())
     if not body.startswith(head):
         raise ValueError(f"virtual host {old} does not begin with its name")
-    return length_delimited(_NAME_FIELD, new.encode()) + body[len(head) :]
+    return bytes_field(_NAME_FIELD, new.encode()) + body[len(head) :]
 
 
 def absent_table(name: str) -> Resource:

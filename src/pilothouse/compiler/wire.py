@@ -1,4 +1,4 @@
-"""Small pieces of Envoy's wire: Any, durations, config sources, and joining serialised messages.
+"""Small pieces of Envoy's wire: Any, durations, config sources, and sealing a message as a resource.
 
 Serialising is cheap and constructing is not (a cluster: 60 µs against 1.7 µs), so resources are kept as bytes and
 joined as bytes: in protobuf a repeated message field is its length-delimited items one after another.
@@ -56,18 +56,3 @@ def seal_bytes(
 ) -> Resource:
     """The finished resource from bytes that are already serialised."""
     return Resource(name=name, version=digest(body), body=body, origins=origins, follows=follows)
-
-
-def length_delimited(field: int, body: bytes) -> bytes:
-    """One item of a length-delimited field."""
-    return varint(field << 3 | 2) + varint(len(body)) + body
-
-
-def varint(value: int) -> bytes:
-    """Protobuf's variable-length integer, for values that are not negative."""
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)

@@ -62,8 +62,8 @@ def text_field(number: int, text: str) -> bytes:
 
 
 def bytes_field(number: int, body: bytes) -> bytes:
-    """A length-delimited field. ``number`` is below 16."""
-    return bytes((number << 3 | _DELIMITED,)) + varint(len(body)) + body
+    """A length-delimited field."""
+    return varint(number << 3 | _DELIMITED) + varint(len(body)) + body
 
 
 def varint(value: int) -> bytes:
